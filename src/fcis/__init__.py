@@ -1,0 +1,12 @@
+"""FCIS: instance segmentation with position-sensitive inside/outside score maps.
+
+import fcis
+
+predictor = fcis.load("runs/cells")
+instances = predictor.predict("cells.png")
+"""
+
+from fcis.api import load as load
+from fcis.errors import InputError as InputError
+from fcis.instances import Instances as Instances
+from fcis.predictor import Predictor as Predictor

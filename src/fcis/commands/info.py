@@ -1,0 +1,73 @@
+"""`fcis info`: what is installed, which recipes and weights there are, what weights say."""
+
+import argparse
+import platform
+from importlib.metadata import version
+
+import torch
+
+from fcis.recipe import ModelRecipe
+from fcis.recipes import RECIPES
+from fcis.weights.catalog import resolve_weights, zoo
+from fcis.weights.file import WeightsInfo, read_info
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the description of weights, or of the installation."""
+    if options.weights:
+        path = resolve_weights(options.weights)
+        print(f"{path}")
+        print(describe_weights(read_info(path)))
+        return 0
+    print(describe_installation())
+    return 0
+
+
+def describe_installation() -> str:
+    """Return versions, devices, recipes and the zoo as text."""
+    lines = [f"fcis {version('fcis-torch')}, Python {platform.python_version()}"]
+    packages = ("torch", "torchvision", "timm", "lightning", "faster-coco-eval", "numpy", "pillow")
+    lines.append("  " + ", ".join(f"{p} {version(p)}" for p in packages))
+    lines.append("devices")
+    lines.append(f"  cpu: {torch.get_num_threads()} threads")
+    for i in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(i).total_memory / 2**30
+        lines.append(f"  cuda:{i}: {torch.cuda.get_device_name(i)}, {memory:.0f} GiB")
+    if torch.backends.mps.is_available():
+        lines.append("  mps")
+    lines.append("recipes (fcis train --recipe NAME)")
+    lines += [f"  {name:22} {make().description}" for name, make in RECIPES.items()]
+    lines.append("weights in the package (--weights NAME)")
+    lines += [f"  {name:22} {_headline(read_info(path))}" for name, path in zoo().items()]
+    if not zoo():
+        lines.append("  none; train your own with `fcis train`")
+    return "\n".join(lines)
+
+
+def describe_weights(info: WeightsInfo) -> str:
+    """Return what a weights file says of itself as text."""
+    names, thresholds = info.model.class_names, info.threshold_of()[1:]
+    rows = [
+        ("recipe", info.recipe or "unknown"),
+        ("trained on", info.training_data or "unknown"),
+        ("metrics", _headline(info)),
+        ("licence", info.licence or "not stated"),
+        ("network", _network(info.model)),
+        ("classes", f"{len(names)}"),
+    ]
+    lines = [f"  {name:12} {value}" for name, value in rows]
+    for name, id_, threshold in zip(names, info.model.category_ids, thresholds, strict=True):
+        lines.append(f"    {id_:4} {name} (operating threshold {threshold:.3f})")
+    return "\n".join(lines)
+
+
+def _headline(info: WeightsInfo) -> str:
+    return ", ".join(f"{k} {v:.3f}" for k, v in info.metrics) or "none stored"
+
+
+def _network(model: ModelRecipe) -> str:
+    backbone = model.backbone
+    return (
+        f"{backbone.block} ResNet {backbone.depths}, stride {backbone.stride}, "
+        f"k {model.head.k}, {model.conventions.sampling}, {model.rpn.post_nms} proposals"
+    )

@@ -1,0 +1,1 @@
+"""Datasets: readers, the scene generator, augmentation, loading."""

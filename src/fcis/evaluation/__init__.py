@@ -1,0 +1,1 @@
+"""Metrics. Nothing here knows a model."""

@@ -1,0 +1,41 @@
+"""Operating thresholds: from which score on a detection is shown to a user."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fcis.evaluation.overlaps import CategoryOverlaps, category_overlaps, greedy_hits
+from fcis.evaluation.records import (
+    DEFAULT_THRESHOLD,
+    Detection,
+    GroundTruth,
+    read_evaluation_set,
+)
+
+MATCH_IOU = 0.5
+
+
+def best_thresholds(ground_truth: GroundTruth, detections: Sequence[Detection]) -> dict[int, float]:
+    """Return for each category id the score threshold with the best F1 at mask IoU 0.5.
+
+    A detection passes if its score is at least the threshold; matching is one to one, in the order
+    of the scores, over all images. Of equally good thresholds the highest is taken. A category in
+    which nothing matches (no ground truth, no detections, or none right) has no best threshold and
+    keeps `DEFAULT_THRESHOLD`.
+
+    Raises:
+        InputError: detections and ground truth do not belong together.
+    """
+    overlaps = category_overlaps(read_evaluation_set(ground_truth, detections))
+    return {category: _best_threshold(table) for category, table in overlaps.items()}
+
+
+def _best_threshold(overlaps: CategoryOverlaps) -> float:
+    hits = greedy_hits(overlaps, MATCH_IOU)
+    if not hits.any():
+        return DEFAULT_THRESHOLD
+    scores = overlaps.scores
+    f1 = 2 * np.cumsum(hits) / (np.arange(1, len(hits) + 1) + overlaps.num_truth)
+    # Equal scores pass together: only the last of them is a possible cut.
+    f1[:-1][scores[:-1] == scores[1:]] = -1.0
+    return float(scores[f1.argmax()])

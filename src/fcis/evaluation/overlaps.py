@@ -1,0 +1,124 @@
+"""Mask IoU of detections and annotations, computed once, and the two ways of matching by it.
+
+mAP^r, the share of correct instances and the operating thresholds read the same tables. Crowd
+regions are no instances: they are neither found nor missed, and a detection inside one is wrong.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from faster_coco_eval.core import mask as coco_mask
+from jaxtyping import Bool, Float, Int
+
+from fcis.evaluation.records import EvaluationSet, ScoredInstance, TrueInstance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOverlaps:
+    """One image and one category with both detections and annotated instances.
+
+    Attributes:
+        positions: where each detection stands in the category's order; ascending.
+        iou: mask IoU of each detection with each annotated instance.
+    """
+
+    positions: Int[np.ndarray, " detection"]
+    iou: Float[np.ndarray, "detection truth"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryOverlaps:
+    """All detections of one category over the whole data set.
+
+    Attributes:
+        scores: descending; of equal scores the one that came first in the results list is first.
+        num_truth: annotated instances of the category, crowd regions left out.
+        images: those that hold both detections and annotated instances.
+    """
+
+    scores: Float[np.ndarray, " ranked"]
+    num_truth: int
+    images: tuple[ImageOverlaps, ...]
+
+
+def category_overlaps(evaluation_set: EvaluationSet) -> dict[int, CategoryOverlaps]:
+    """Return the table of each category id of the data set, also of those without instances."""
+    truth: defaultdict[int, dict[int, list[TrueInstance]]] = defaultdict(dict)
+    for instance in evaluation_set.truth:
+        if not instance.is_crowd:
+            truth[instance.category_id].setdefault(instance.image_id, []).append(instance)
+    found: defaultdict[int, list[ScoredInstance]] = defaultdict(list)
+    for detection in evaluation_set.detections:
+        found[detection.category_id].append(detection)
+    return {
+        category: _overlaps(found[category], truth[category])
+        for category in evaluation_set.category_names
+    }
+
+
+def _overlaps(
+    detections: Sequence[ScoredInstance], truth: dict[int, list[TrueInstance]]
+) -> CategoryOverlaps:
+    ranked = sorted(detections, key=lambda detection: -detection.score)
+    positions: defaultdict[int, list[int]] = defaultdict(list)
+    for position, detection in enumerate(ranked):
+        positions[detection.image_id].append(position)
+    images = []
+    for image_id, instances in truth.items():
+        if image_id in positions:
+            here = positions[image_id]
+            iou = coco_mask.iou(
+                [dict(ranked[position].mask) for position in here],
+                [dict(instance.mask) for instance in instances],
+                [0] * len(instances),
+            )
+            images.append(ImageOverlaps(positions=np.array(here), iou=np.asarray(iou)))
+    return CategoryOverlaps(
+        scores=np.array([detection.score for detection in ranked], dtype=np.float64),
+        num_truth=sum(map(len, truth.values())),
+        images=tuple(images),
+    )
+
+
+def greedy_hits(overlaps: CategoryOverlaps, min_iou: float) -> Bool[np.ndarray, " ranked"]:
+    """Return which detections are right, matched one to one in the order of their scores.
+
+    Each detection takes, of the instances that are still free, the one it overlaps most, if their
+    IoU is at least `min_iou`. A detection never depends on those ranked below it, so the matches
+    at a score threshold are the first ones of these.
+    """
+    hits = np.zeros(len(overlaps.scores), dtype=bool)
+    for image in overlaps.images:
+        is_free = np.ones(image.iou.shape[1], dtype=bool)
+        for row in np.flatnonzero(image.iou.max(axis=1) >= min_iou):
+            free = np.where(is_free, image.iou[row], -1.0)
+            chosen = free.argmax()
+            if free[chosen] >= min_iou:
+                is_free[chosen] = False
+                hits[image.positions[row]] = True
+    return hits
+
+
+def first_choice_hits(overlaps: CategoryOverlaps, min_iou: float) -> Bool[np.ndarray, " ranked"]:
+    """Return which detections are right if each may only have the instance it overlaps most.
+
+    Of the detections that choose the same instance with an IoU of at least `min_iou`, the one with
+    the highest score is right, the others are wrong, whatever else they overlap.
+
+    Official: lib/dataset/pascal_voc_eval.py:230-261.
+    """
+    hits = np.zeros(len(overlaps.scores), dtype=bool)
+    for image in overlaps.images:
+        choice = image.iou.argmax(axis=1)
+        good = np.flatnonzero(image.iou.max(axis=1) >= min_iou)
+        _, first = np.unique(choice[good], return_index=True)
+        hits[image.positions[good[first]]] = True
+    return hits
+
+
+def mean_or_none(values: Iterable[float | None]) -> float | None:
+    """Return the mean of what is known, or nothing if nothing is."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

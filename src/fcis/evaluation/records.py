@@ -1,0 +1,237 @@
+"""What every metric reads: a COCO ground truth and a COCO results list, checked and decoded once.
+
+Nothing here knows a model or how a data set is read; ids are the data set's own.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NotRequired, TypedDict
+
+from fcis.errors import InputError
+from fcis.masks import RLE, rle_from_counts, rle_from_polygons
+
+# Detections below are left out of every figure but the operating threshold's.
+MIN_SCORE = 0.001
+# The operating threshold of a category for which none has been found.
+DEFAULT_THRESHOLD = 0.5
+
+
+# JSON writes whole numbers without a point.
+Number = int | float
+
+
+class EncodedMask(TypedDict):
+    """A COCO run-length encoding: counts as a list (uncompressed), text or bytes."""
+
+    size: list[int]
+    counts: list[int] | str | bytes
+
+
+class Image(TypedDict):
+    """An image of a COCO data set."""
+
+    id: int
+    height: int
+    width: int
+
+
+class Category(TypedDict):
+    """A category of a COCO data set."""
+
+    id: int
+    name: str
+
+
+class Annotation(TypedDict):
+    """An annotated instance: `bbox` is (x, y, width, height), `area` in pixels."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: Sequence[Number]
+    segmentation: Sequence[Sequence[Number]] | EncodedMask
+    area: Number
+    iscrowd: NotRequired[int]
+
+
+class GroundTruth(TypedDict):
+    """A COCO data set."""
+
+    images: Sequence[Image]
+    annotations: Sequence[Annotation]
+    categories: Sequence[Category]
+
+
+class Detection(TypedDict):
+    """An entry of a COCO results list: `bbox` is (x, y, width, height)."""
+
+    image_id: int
+    category_id: int
+    bbox: Sequence[Number]
+    segmentation: EncodedMask
+    score: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrueInstance:
+    """An annotated instance; the box is (x, y, width, height), the area the annotation's own."""
+
+    image_id: int
+    category_id: int
+    mask: RLE
+    box: tuple[float, float, float, float]
+    area: float
+    is_crowd: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredInstance:
+    """A detected instance; the box is (x, y, width, height)."""
+
+    image_id: int
+    category_id: int
+    mask: RLE
+    box: tuple[float, float, float, float]
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSet:
+    """A ground truth and the detections on it.
+
+    Attributes:
+        image_sizes: (height, width) of each image id.
+        category_names: name of each category id, in the order of the data set.
+        truth: all annotations, crowd regions among them.
+        detections: in the order of the results list.
+    """
+
+    image_sizes: Mapping[int, tuple[int, int]]
+    category_names: Mapping[int, str]
+    truth: tuple[TrueInstance, ...]
+    detections: tuple[ScoredInstance, ...]
+
+
+def read_evaluation_set(
+    ground_truth: GroundTruth, detections: Sequence[Detection]
+) -> EvaluationSet:
+    """Return both sides with every mask as a compressed RLE of its image's size.
+
+    Raises:
+        InputError: an instance names an image or a category that the ground truth does not have,
+            or its segmentation does not fit its image.
+    """
+    sizes = {
+        image["id"]: (int(image["height"]), int(image["width"])) for image in ground_truth["images"]
+    }
+    names = _unique_names(ground_truth["categories"])
+    truth = []
+    for annotation in ground_truth["annotations"]:
+        who = f"annotation {annotation['id']}"
+        _check_ids(who, annotation["image_id"], annotation["category_id"], sizes, names)
+        truth.append(
+            TrueInstance(
+                image_id=annotation["image_id"],
+                category_id=annotation["category_id"],
+                mask=_mask(who, annotation["segmentation"], sizes[annotation["image_id"]]),
+                box=_box(annotation["bbox"]),
+                area=float(annotation["area"]),
+                is_crowd=bool(annotation.get("iscrowd", 0)),
+            )
+        )
+    found = []
+    for index, detection in enumerate(detections):
+        who = f"detection {index}"
+        _check_ids(who, detection["image_id"], detection["category_id"], sizes, names)
+        found.append(
+            ScoredInstance(
+                image_id=detection["image_id"],
+                category_id=detection["category_id"],
+                mask=_mask(who, detection["segmentation"], sizes[detection["image_id"]]),
+                box=_box(detection["bbox"]),
+                score=float(detection["score"]),
+            )
+        )
+    return EvaluationSet(
+        image_sizes=sizes, category_names=names, truth=tuple(truth), detections=tuple(found)
+    )
+
+
+def strongest(evaluation_set: EvaluationSet, max_detections: int) -> EvaluationSet:
+    """Return the same ground truth with the detections that count, in their own order.
+
+    Those are the ones with a score of at least `MIN_SCORE`, and of each image, over all its
+    categories, the `max_detections` highest; of equal scores the earlier one stays.
+    """
+    detections = evaluation_set.detections
+    by_image: defaultdict[int, list[int]] = defaultdict(list)
+    for index, detection in enumerate(detections):
+        if detection.score >= MIN_SCORE:
+            by_image[detection.image_id].append(index)
+    kept: list[int] = []
+    for indices in by_image.values():
+        kept += sorted(indices, key=lambda index: -detections[index].score)[:max_detections]
+    return replace(evaluation_set, detections=tuple(detections[index] for index in sorted(kept)))
+
+
+def _unique_names(categories: Sequence[Category]) -> dict[int, str]:
+    """Return the name of each id; names that occur twice get their id appended."""
+    counts: defaultdict[str, int] = defaultdict(int)
+    for category in categories:
+        counts[category["name"]] += 1
+    return {
+        category["id"]: category["name"]
+        if counts[category["name"]] == 1
+        else f"{category['name']} (id {category['id']})"
+        for category in categories
+    }
+
+
+def _check_ids(
+    who: str,
+    image_id: int,
+    category_id: int,
+    sizes: Mapping[int, tuple[int, int]],
+    names: Mapping[int, str],
+) -> None:
+    if image_id not in sizes:
+        raise InputError(
+            f"{who}: image_id {image_id!r} is not among the {len(sizes)} images of the ground "
+            "truth; evaluate predictions of the same data set"
+        )
+    if category_id not in names:
+        known = ", ".join(map(str, list(names)[:10])) + (", ..." if len(names) > 10 else "")
+        raise InputError(
+            f"{who}: category_id {category_id!r} is not a category of the ground truth ({known}); "
+            "evaluate weights that were trained on the same categories"
+        )
+
+
+def _mask(
+    who: str, segmentation: Sequence[Sequence[Number]] | EncodedMask, size: tuple[int, int]
+) -> RLE:
+    if not isinstance(segmentation, Mapping):
+        # Fewer than three points enclose nothing, and the COCO API reads two points as a box.
+        polygons = [list(map(float, polygon)) for polygon in segmentation if len(polygon) >= 6]
+        if not polygons:
+            raise InputError(
+                f"{who}: segmentation has no polygon of three points; remove it or draw its outline"
+            )
+        return rle_from_polygons(polygons, *size)
+    counts = segmentation["counts"]
+    if tuple(segmentation["size"]) != size:
+        raise InputError(
+            f"{who}: segmentation is {list(segmentation['size'])}, its image {list(size)} (height, "
+            "width); both must be of the same image"
+        )
+    if isinstance(counts, str):
+        return {"size": list(size), "counts": counts.encode("ascii")}
+    if isinstance(counts, bytes):
+        return {"size": list(size), "counts": counts}
+    return rle_from_counts(counts, *size)
+
+
+def _box(bbox: Sequence[Number]) -> tuple[float, float, float, float]:
+    x, y, width, height = map(float, bbox)
+    return x, y, width, height

@@ -1,0 +1,195 @@
+"""All figures of an evaluation in one record: `evaluate` makes it, the command writes it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fcis.evaluation.coco import CocoFigures, CocoResult, coco_figures
+from fcis.evaluation.dsb import dsb_figures
+from fcis.evaluation.overlaps import CategoryOverlaps, category_overlaps
+from fcis.evaluation.records import (
+    DEFAULT_THRESHOLD,
+    Detection,
+    EvaluationSet,
+    GroundTruth,
+    read_evaluation_set,
+    strongest,
+)
+from fcis.evaluation.voc import (
+    IOU_THRESHOLDS,
+    AveragePrecision,
+    mean_average_precision,
+    voc_figures,
+)
+
+# A longer table of categories is left to the JSON form.
+_MAX_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryReport:
+    """The figures of one category.
+
+    Attributes:
+        voc: AP^r at each mask IoU threshold.
+        num_truth: annotated instances, crowd regions left out.
+        threshold: operating threshold that held for `Report.dsb`.
+    """
+
+    name: str
+    segm: CocoFigures
+    bbox: CocoFigures
+    voc: Mapping[float, AveragePrecision]
+    num_truth: int
+    threshold: float
+
+    def to_json(self) -> dict[str, object]:
+        """Return the figures under the names of `evaluate --json`."""
+        return {
+            "segm": {"AP": self.segm.ap, "AP50": self.segm.ap_50},
+            "bbox": {"AP": self.bbox.ap, "AP50": self.bbox.ap_50},
+            "voc": _voc_json("AP_r", self.voc),
+            "instances": self.num_truth,
+            "threshold": self.threshold,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All figures of an evaluation, in 0..1; nothing where there is no ground truth.
+
+    Attributes:
+        segm: COCO figures of the masks.
+        bbox: COCO figures of the boxes.
+        voc: mAP^r at each mask IoU threshold.
+        dsb: share of correct instances, by the mask IoU threshold as text.
+        categories: in the order of the data set.
+        max_detections: how many detections an image count at most.
+        seconds_per_image: as measured by the caller, if it was.
+    """
+
+    segm: CocoFigures
+    bbox: CocoFigures
+    voc: Mapping[float, AveragePrecision]
+    dsb: Mapping[str, float | None]
+    categories: tuple[CategoryReport, ...]
+    num_images: int
+    max_detections: int
+    seconds_per_image: float | None
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `evaluate --json` writes."""
+        return {
+            "segm": self.segm.to_json(),
+            "bbox": self.bbox.to_json(),
+            "voc": _voc_json("mAP_r", self.voc),
+            "dsb": dict(self.dsb),
+            "per_class": {category.name: category.to_json() for category in self.categories},
+            "images": self.num_images,
+            "max_detections": self.max_detections,
+            "seconds_per_image": self.seconds_per_image,
+        }
+
+    def summary(self) -> str:
+        """Return a short table for the terminal, without a line break at its end."""
+        num_truth = sum(category.num_truth for category in self.categories)
+        time = (
+            "" if self.seconds_per_image is None else f", {self.seconds_per_image:.3g} s an image"
+        )
+        names = list(self.segm.to_json())
+        lines = [
+            f"{self.num_images} images, {num_truth} instances, "
+            f"at most {self.max_detections} detections an image{time}",
+            f"{'':8}" + "".join(f"{name:>11}" for name in names),
+            "masks   " + "".join(f"{_text(v):>11}" for v in self.segm.to_json().values()),
+            "boxes   " + "".join(f"{_text(v):>11}" for v in self.bbox.to_json().values()),
+            "mAP^r   "
+            + ", ".join(
+                f"{_text(ap.eleven_point)} at IoU {iou} (continuous {_text(ap.continuous)})"
+                for iou, ap in self.voc.items()
+            ),
+            "correct "
+            + ", ".join(f"{_text(self.dsb[iou])} at IoU {iou}" for iou in ("0.50", "0.70", "0.90"))
+            + "  (TP / (TP + FP + FN))",
+        ]
+        if 1 < len(self.categories) <= _MAX_ROWS:
+            lines += self._category_lines()
+        return "\n".join(lines)
+
+    def _category_lines(self) -> list[str]:
+        width = max(len("category"), *(len(category.name) for category in self.categories))
+        header = "".join(f"{name:>11}" for name in ("AP", "AP50", "instances", "threshold"))
+        return [f"{'category':{width}}{header}"] + [
+            f"{category.name:{width}}{_text(category.segm.ap):>11}"
+            f"{_text(category.segm.ap_50):>11}{category.num_truth:>11}{category.threshold:>11.3f}"
+            for category in self.categories
+        ]
+
+
+def evaluate(
+    ground_truth: GroundTruth,
+    detections: Sequence[Detection],
+    *,
+    max_detections: int,
+    thresholds: Mapping[int, float],
+    seconds_per_image: float | None = None,
+) -> Report:
+    """Return all figures of a COCO results list against its ground truth.
+
+    Counted are detections with a score of at least `MIN_SCORE`, of each image the `max_detections`
+    highest over all categories. `thresholds` are the operating thresholds by category id, for
+    `Report.dsb` alone; a category without one has `DEFAULT_THRESHOLD`.
+
+    Raises:
+        InputError: detections and ground truth do not belong together.
+        ValueError: `max_detections` is not positive.
+    """
+    if max_detections < 1:
+        raise ValueError(f"max_detections: expected at least 1, got {max_detections}")
+    evaluation_set = strongest(read_evaluation_set(ground_truth, detections), max_detections)
+    overlaps = category_overlaps(evaluation_set)
+    segm = coco_figures(evaluation_set, "segm", max_detections=max_detections)
+    bbox = coco_figures(evaluation_set, "bbox", max_detections=max_detections)
+    voc = {min_iou: voc_figures(overlaps, min_iou) for min_iou in IOU_THRESHOLDS}
+    return Report(
+        segm=segm.overall,
+        bbox=bbox.overall,
+        voc={min_iou: mean_average_precision(voc[min_iou]) for min_iou in IOU_THRESHOLDS},
+        dsb=dsb_figures(overlaps, thresholds),
+        categories=_category_reports(evaluation_set, overlaps, segm, bbox, voc, thresholds),
+        num_images=len(evaluation_set.image_sizes),
+        max_detections=max_detections,
+        seconds_per_image=seconds_per_image,
+    )
+
+
+def _category_reports(
+    evaluation_set: EvaluationSet,
+    overlaps: Mapping[int, CategoryOverlaps],
+    segm: CocoResult,
+    bbox: CocoResult,
+    voc: Mapping[float, Mapping[int, AveragePrecision]],
+    thresholds: Mapping[int, float],
+) -> tuple[CategoryReport, ...]:
+    return tuple(
+        CategoryReport(
+            name=name,
+            segm=segm.by_category[category],
+            bbox=bbox.by_category[category],
+            voc={min_iou: voc[min_iou][category] for min_iou in IOU_THRESHOLDS},
+            num_truth=overlaps[category].num_truth,
+            threshold=float(thresholds.get(category, DEFAULT_THRESHOLD)),
+        )
+        for category, name in evaluation_set.category_names.items()
+    )
+
+
+def _voc_json(name: str, figures: Mapping[float, AveragePrecision]) -> dict[str, float | None]:
+    json: dict[str, float | None] = {}
+    for min_iou, ap in figures.items():
+        json[f"{name}@{min_iou}"] = ap.eleven_point
+        json[f"{name}@{min_iou}_continuous"] = ap.continuous
+    return json
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,115 @@
+"""Masks as COCO run-length encodings and as crops; never an array of all full-size masks.
+
+An RLE is the COCO dictionary `{"size": [height, width], "counts": bytes}` in its compressed
+form. Runs go down the columns and start with background.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from faster_coco_eval.core import mask as coco_mask
+from jaxtyping import Bool
+
+
+class RLE(TypedDict):
+    """A compressed COCO run-length encoding."""
+
+    size: list[int]
+    counts: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskCrop:
+    """A mask inside a window of an image: row `top` and column `left` are its first pixel."""
+
+    top: int
+    left: int
+    bits: Bool[np.ndarray, "h w"]
+
+    @property
+    def area(self) -> int:
+        """Return the number of pixels that are set."""
+        return int(np.count_nonzero(self.bits))
+
+
+def rle_from_polygons(polygons: Sequence[Sequence[float | int]], height: int, width: int) -> RLE:
+    """Return the union of polygons, each a flat list x0, y0, x1, y1, ..., as the COCO API does."""
+    parts = coco_mask.frPyObjects([list(map(float, p)) for p in polygons], height, width)
+    return coco_mask.merge(parts)
+
+
+def rle_from_counts(counts: Sequence[int], height: int, width: int) -> RLE:
+    """Return the compressed form of an uncompressed COCO RLE."""
+    return coco_mask.frPyObjects(
+        {"counts": list(map(int, counts)), "size": [height, width]}, height, width
+    )
+
+
+def rle_from_mask(mask: Bool[np.ndarray, "height width"]) -> RLE:
+    """Return the encoding of a full-size mask."""
+    return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+
+
+def rle_from_crop(crop: MaskCrop, height: int, width: int) -> RLE:
+    """Return the encoding of a crop as a mask of the whole image, without building that mask.
+
+    Raises:
+        ValueError: the crop does not lie inside the image.
+    """
+    rows, columns = crop.bits.shape
+    if crop.top < 0 or crop.left < 0 or crop.top + rows > height or crop.left + columns > width:
+        raise ValueError(
+            f"crop: {rows} x {columns} at ({crop.top}, {crop.left}) is not inside "
+            f"an image of {height} x {width}"
+        )
+    # Runs of each column, then joined: a run that touches both image borders goes on in the
+    # next column, so boundaries that meet cancel.
+    padded = np.zeros((rows + 2, columns), dtype=np.int8)
+    padded[1:-1] = crop.bits
+    change = np.diff(padded, axis=0)  # (rows + 1, columns): +1 where a run starts, -1 after it
+    column, row = np.nonzero(change.T)
+    position = (column + crop.left) * height + row + crop.top
+    keep = np.ones(len(position), dtype=bool)
+    joined = np.nonzero(position[1:] == position[:-1])[0]
+    keep[joined] = keep[joined + 1] = False
+    edges = np.concatenate(([0], position[keep], [height * width]))
+    counts = np.diff(edges)
+    if len(counts) > 1 and counts[-1] == 0:  # the last run ends with the image
+        counts = counts[:-1]
+    return rle_from_counts(counts.tolist(), height, width)
+
+
+def mask_from_rle(rle: RLE) -> Bool[np.ndarray, "height width"]:
+    """Return the full-size mask of an encoding."""
+    return coco_mask.decode(rle).astype(bool)
+
+
+def crop_from_rle(rle: RLE) -> MaskCrop:
+    """Return the mask cut to its own bounding box (1 x 1 and empty if nothing is set)."""
+    x, y, w, h = (int(v) for v in coco_mask.toBbox(rle))
+    if w == 0 or h == 0:
+        return MaskCrop(top=0, left=0, bits=np.zeros((1, 1), dtype=bool))
+    bits = coco_mask.decode(rle)[y : y + h, x : x + w].astype(bool)
+    return MaskCrop(top=y, left=x, bits=np.ascontiguousarray(bits))
+
+
+def crop_from_mask(mask: Bool[np.ndarray, "height width"]) -> MaskCrop:
+    """Return a full-size mask cut to its own bounding box (1 x 1 and empty if nothing is set)."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return MaskCrop(top=0, left=0, bits=np.zeros((1, 1), dtype=bool))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return MaskCrop(top=int(top), left=int(left), bits=mask[top:bottom, left:right].copy())
+
+
+def rle_area(rle: RLE) -> int:
+    """Return the number of pixels that are set."""
+    return int(coco_mask.area(rle))
+
+
+def rle_box(rle: RLE) -> tuple[float, float, float, float]:
+    """Return the tight box (x0, y0, x1, y1) of a mask; all zero if it is empty."""
+    x, y, w, h = (float(v) for v in coco_mask.toBbox(rle))
+    return x, y, x + w, y + h

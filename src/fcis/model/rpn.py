@@ -1,0 +1,146 @@
+"""The region proposal network on conv4, and the way from its output to proposals.
+
+Knows features, anchors and boxes; nothing of categories or masks.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import nms
+
+from fcis.boxes import clip_boxes, decode_boxes, large_enough
+from fcis.recipe import Conventions, RPNRecipe
+from fcis.structures import Features, Proposals, RPNOutput
+
+_BASE = 16.0  # side of the release's base anchor, px
+_INIT_STD = 0.01  # reference: 6.7
+
+
+def anchor_shapes(recipe: RPNRecipe, *, rounding: bool) -> Float[Tensor, "anchor 2"]:
+    """Return (width, height) of the anchors, ratio by ratio and size by size within a ratio.
+
+    With `rounding` the sides of the 16 px base anchor are whole before they are scaled, as the
+    release has it: ratio 0.5 gives 23 x 12 instead of 22.6 x 11.3.
+
+    Official: lib/rpn/generate_anchor.py:35-85 @309f6c9.
+    """
+    ratios = torch.tensor(recipe.anchor_ratios, dtype=torch.float64)
+    width = _BASE / ratios.sqrt()
+    height = _BASE * ratios.sqrt()
+    if rounding:
+        width = width.round()
+        height = (width * ratios).round()
+    base = torch.stack([width, height], dim=1)
+    scales = torch.tensor(recipe.anchor_sizes, dtype=torch.float64) / _BASE
+    return (base[:, None] * scales[None, :, None]).reshape(-1, 2).float()
+
+
+def anchor_grid(
+    shapes: Float[Tensor, "anchor 2"], rows: int, columns: int, stride: int
+) -> Float[Tensor, "h w anchor 4"]:
+    """Return all anchors, centred on the cells of a grid."""
+    x = (torch.arange(columns, device=shapes.device) + 0.5) * stride
+    y = (torch.arange(rows, device=shapes.device) + 0.5) * stride
+    centre = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[:, :, None]
+    return torch.cat([centre - shapes / 2, centre + shapes / 2], dim=-1)
+
+
+class RPN(nn.Module):
+    """A 3x3 convolution on conv4, then object scores and box shifts of every anchor.
+
+    Paper: 2.3. Official: symbols/resnet_v1_101_fcis.py:685-693 @309f6c9, whose order of
+    channels the weights keep: scores (background or object, anchor), deltas (anchor, 4).
+    """
+
+    def __init__(self, channels: int, *, recipe: RPNRecipe, conventions: Conventions) -> None:
+        super().__init__()
+        shapes = anchor_shapes(recipe, rounding=conventions.anchor_rounding)
+        self.register_buffer("anchor_shapes", shapes, persistent=False)
+        self.conv = nn.Conv2d(channels, recipe.channels, 3, padding=1)
+        self.scores = nn.Conv2d(recipe.channels, 2 * len(shapes), 1)
+        self.deltas = nn.Conv2d(recipe.channels, 4 * len(shapes), 1)
+        for layer in (self.conv, self.scores, self.deltas):
+            nn.init.normal_(layer.weight, std=_INIT_STD)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Features) -> RPNOutput:
+        """Return scores and shifts of every anchor of every cell."""
+        hidden = functional.relu(self.conv(features.c4))
+        shapes = self.get_buffer("anchor_shapes")
+        _, _, h, w = hidden.shape
+        scores, deltas = self.scores(hidden), self.deltas(hidden)
+        return RPNOutput(
+            logits=scores.unflatten(1, (2, len(shapes))).permute(0, 3, 4, 2, 1),
+            deltas=deltas.unflatten(1, (len(shapes), 4)).permute(0, 3, 4, 1, 2),
+            anchors=anchor_grid(shapes, h, w, features.stride),
+            cells=features.cells,
+            stride=features.stride,
+        )
+
+
+@torch.no_grad()
+def propose(
+    output: RPNOutput,
+    sizes: Float[Tensor, "image 2"],
+    scales: Float[Tensor, "image 2"],
+    recipe: RPNRecipe,
+    conventions: Conventions,
+) -> Proposals:
+    """Return the highest-scored proposals of each image; they carry no gradient.
+
+    Args:
+        output: the network's output.
+        sizes: (height, width) of the resized images.
+        scales: resized over original size.
+        recipe: how many to keep.
+        conventions: `proposal_grid`, `pad_proposals`, `min_size_in_original`, `nms_at_equal`.
+
+    Paper: 2.3. Official: fcis/operator_py/proposal.py:38-134 @309f6c9.
+    """
+    boxes, scores, image = [], [], []
+    for i in range(len(sizes)):
+        rows, columns = output.cells[i].tolist()
+        if conventions.proposal_grid == "whole-cells":
+            rows = max(1, min(rows, int(sizes[i, 0]) // output.stride))
+            columns = max(1, min(columns, int(sizes[i, 1]) // output.stride))
+        window = (slice(0, rows), slice(0, columns))
+        found = decode_boxes(output.anchors[window], output.deltas[i][window]).reshape(-1, 4)
+        found = clip_boxes(found.float(), sizes[i].to(found).expand(len(found), 2))
+        score = output.logits[i][window].float().softmax(dim=-1)[..., 1].reshape(-1)
+        side = recipe.min_size
+        if conventions.min_size_in_original:
+            side *= float(scales[i].mean())
+        keep = large_enough(found, side)
+        found, score = found[keep], score[keep]
+        score, order = score.sort(descending=True, stable=True)
+        order, score = order[: recipe.pre_nms], score[: recipe.pre_nms]
+        found = found[order]
+        keep = suppress(found, score, recipe.nms, at_equal=conventions.nms_at_equal)
+        keep = keep[: recipe.post_nms]
+        if conventions.pad_proposals and 0 < len(keep) < recipe.post_nms:
+            keep = keep[torch.arange(recipe.post_nms, device=keep.device) % len(keep)]
+        boxes.append(found[keep])
+        scores.append(score[keep])
+        image.append(torch.full((len(keep),), i, device=keep.device))
+    return Proposals(
+        boxes=torch.cat(boxes), image_index=torch.cat(image), objectness=torch.cat(scores)
+    )
+
+
+def suppress(
+    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], threshold: float, *, at_equal: bool
+) -> Tensor:
+    """Return the indices that non-maximum suppression keeps, best first.
+
+    Args:
+        boxes: any frame.
+        scores: the higher one of two wins; equal ones in the order given.
+        threshold: IoU above which the lower box goes.
+        at_equal: it goes at exactly the threshold too.
+    """
+    # torchvision compares a float32 IoU with a float64 threshold, and suppresses above it only
+    limit = torch.tensor(threshold, dtype=torch.float32)
+    if at_equal:
+        limit = torch.nextafter(limit, torch.zeros(()))
+    return nms(boxes, scores, limit.item())

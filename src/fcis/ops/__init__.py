@@ -1,0 +1,1 @@
+"""Position-sensitive RoI assembly: the definition and its fast forms."""

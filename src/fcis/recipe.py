@@ -1,0 +1,324 @@
+"""The frozen types of a recipe. Values live in `recipes.py`, defaults here and nowhere else.
+
+A recipe is data: it travels as JSON inside every weights file and run folder. `to_json`,
+`from_json` and `with_setting` are in `recipe_json.py`. The defaults of this file are the numbers
+of the 2017 release for COCO; what the paper's text says instead is the record `PAPER`.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneRecipe:
+    """A ResNet whose conv5 keeps the stride of conv4 (Paper: 2.3).
+
+    Attributes:
+        depths: blocks of conv2_x .. conv5_x.
+        widths: convolution widths of conv2_x .. conv5_x; bottleneck blocks put out four times it.
+        variant: `v1` has the stride in the first 1x1 and an unpadded ceil-mode max-pool.
+        stride: pixels per cell of conv4 and conv5.
+        norm: `frozen` statistics (pretrained), `batch` or `group` (from scratch).
+        train_affine: with frozen statistics, are scale and shift of unfrozen stages trained.
+        frozen_stages: 1 freezes conv1, 2 also conv2_x, and so on.
+        pretrained: timm name of ImageNet weights to begin training with, or empty.
+    """
+
+    depths: tuple[int, int, int, int] = (3, 4, 23, 3)
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    block: Literal["basic", "bottleneck"] = "bottleneck"
+    variant: Literal["v1", "modern"] = "v1"
+    stem_width: int = 64
+    stride: Literal[8, 16] = 16
+    norm: Literal["frozen", "batch", "group"] = "frozen"
+    train_affine: bool = True
+    frozen_stages: int = 2
+    in_channels: int = 3
+    pretrained: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RPNRecipe:
+    """Region proposals (Paper: 2.3; reference: 3).
+
+    Attributes:
+        anchor_sizes: square roots of the anchors' areas, px of the resized image.
+        anchor_ratios: height over width.
+        pre_nms, post_nms: proposals kept by score before and after suppression.
+        nms: IoU above which the lower proposal goes.
+        min_size: px of the resized image under which a proposal is dropped.
+    """
+
+    channels: int = 512
+    anchor_sizes: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    pre_nms: int = 6000
+    post_nms: int = 300
+    nms: float = 0.7
+    min_size: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRecipe:
+    """Score maps and their assembly (Paper: 2.1 to 2.3).
+
+    Attributes:
+        reduction: channels of the 1x1 convolution on conv5.
+        k: a RoI has k x k parts.
+        out_size: samples a side of an assembled RoI in the `pool` and `align` modes.
+        box_stds: what the network's box deltas are multiplied by.
+    """
+
+    reduction: int = 1024
+    k: int = 7
+    out_size: int = 21
+    box_stds: tuple[float, float, float, float] = (0.2, 0.2, 0.5, 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionRecipe:
+    """From RoIs to instances (Paper: 2.3, Inference; reference: 5).
+
+    Attributes:
+        passes: 2 scores the refined boxes too (300 + 300 RoIs), 1 the proposals alone.
+        nms: IoU above which the lower box of a category goes.
+        merge_iou: IoU from which a RoI takes part in the vote on another's mask.
+        mask_threshold: foreground from here on.
+        max_detections: instances an image.
+        min_score: nothing below is put out.
+        drop_size: px of the resized image under which a RoI is dropped.
+    """
+
+    passes: Literal[1, 2] = 2
+    nms: float = 0.3
+    merge_iou: float = 0.5
+    mask_threshold: float = 0.4
+    max_detections: int = 100
+    min_score: float = 0.001
+    drop_size: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conventions:
+    """Where the paper's text, the 2017 release and its ports differ (reference: 11).
+
+    The defaults are the release's. Rows of the reference's table are named in brackets.
+
+    Attributes:
+        sampling: [1] how a RoI reads the maps: the release's bins, bilinear samples, map cells.
+        round_rois: the release rounds RoIs to pixels before binning (`pool` only).
+        box_slots: [2] sets of k*k*4 box maps; the release has an unused one for background.
+        anchor_rounding: the release rounds the sides of the base anchors.
+        proposal_grid: the release ignores the last, partly covered row and column.
+        pad_proposals: fill up to `post_nms` by repeating survivors.
+        min_size_in_original: minimum sizes count in pixels of the original image.
+        nms_at_equal: suppress at IoU equal to the threshold too.
+        box_end: the release maps the last covered pixel back to the original image, not the edge.
+        mask_category: whose mask a RoI has: its best category, background excluded or not, or
+            [4] the category under vote.
+        assignment: [5] a RoI may be detected as several categories, or as its best one alone.
+        vote: [6] binary masks are averaged, or probabilities.
+        store_grid: [6] the voted mask is stored with out_size x out_size samples and enlarged
+            again.
+        merge_at_equal: [7] merge at IoU equal to the threshold too.
+        foreground_at_equal: a pixel at the mask threshold is foreground.
+        resize: the release resizes 8-bit images and rounds to whole levels.
+        size_rounding: how the resized side lengths become whole.
+        mask_loss_weight: [3]
+        negative_low: [8] RoIs with less IoU than this are not negatives.
+        fill_negatives: [8] too few negatives are filled up from all RoIs but the positives.
+        positive_at_equal: [9] a RoI at the IoU threshold is positive.
+        truth_as_rois: [10] ground-truth boxes join the RoIs of a training image.
+        mask_loss_norm: [22] the mask term is divided by the number of all RoIs or of positives.
+    """
+
+    sampling: Literal["pool", "align", "native"] = "pool"
+    round_rois: bool = True
+    box_slots: Literal[1, 2] = 2
+    anchor_rounding: bool = True
+    proposal_grid: Literal["whole-cells", "full"] = "whole-cells"
+    pad_proposals: bool = True
+    min_size_in_original: bool = False
+    nms_at_equal: bool = False
+    box_end: Literal["last-pixel", "edge"] = "last-pixel"
+    mask_category: Literal["best-foreground", "best-any", "voted"] = "best-foreground"
+    assignment: Literal["each-category", "best-category"] = "each-category"
+    vote: Literal["binary", "probability"] = "binary"
+    store_grid: bool = True
+    merge_at_equal: bool = True
+    foreground_at_equal: bool = True
+    resize: Literal["levels", "float"] = "levels"
+    size_rounding: Literal["nearest", "down"] = "nearest"
+    mask_loss_weight: float = 10.0
+    negative_low: float = 0.0
+    fill_negatives: bool = True
+    positive_at_equal: bool = True
+    truth_as_rois: bool = True
+    mask_loss_norm: Literal["rois", "positives"] = "rois"
+
+
+RELEASE = Conventions()
+
+PAPER = replace(
+    RELEASE,
+    sampling="native",
+    box_slots=1,
+    mask_category="voted",
+    assignment="best-category",
+    vote="probability",
+    store_grid=False,
+    merge_at_equal=False,
+    mask_loss_weight=1.0,
+    fill_negatives=False,
+    positive_at_equal=False,
+    truth_as_rois=False,
+    mask_loss_norm="positives",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocessing:
+    """From an RGB image of 8-bit levels to network input.
+
+    Attributes:
+        short_side: shorter side after resizing, px; 0 to use `zoom`.
+        long_side: bound on the longer side, px; 0 for none.
+        zoom: fixed factor, if `short_side` is 0.
+        mean, std: input = (level - mean) / std, per channel.
+        stretch: percentiles of each image that become level 0 and 255; (0, 100) leaves it alone.
+        high_depth: percentiles between which 16-bit and float images become 8-bit levels.
+    """
+
+    short_side: int = 600
+    long_side: int = 1000
+    zoom: float = 1.0
+    mean: tuple[float, ...] = (123.15, 115.90, 103.06)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    stretch: tuple[float, float] = (0.0, 100.0)
+    high_depth: tuple[float, float] = (0.1, 99.9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecipe:
+    """All that is needed to build the network and to run it.
+
+    Attributes:
+        class_names: categories 1..C, background aside.
+        category_ids: the dataset's ids of these categories.
+    """
+
+    class_names: tuple[str, ...] = ()
+    category_ids: tuple[int, ...] = ()
+    backbone: BackboneRecipe = field(default_factory=BackboneRecipe)
+    rpn: RPNRecipe = field(default_factory=RPNRecipe)
+    head: HeadRecipe = field(default_factory=HeadRecipe)
+    detection: DetectionRecipe = field(default_factory=DetectionRecipe)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    conventions: Conventions = RELEASE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimiserRecipe:
+    """Optimiser and learning-rate schedule (Paper: 2.3, Training; reference: 6.6).
+
+    Attributes:
+        lr: for one step of one device; gradients are averaged over its images.
+        reduction_lr: multiplier for the 1x1 reduction on conv5.
+        milestones: steps after which `step` multiplies the rate by 0.1.
+        warmup: `constant` holds a tenth of the rate for `warmup_steps`, `linear` rises to it.
+        clip_norm: bound on the gradient's norm, 0 for none.
+    """
+
+    kind: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.004
+    momentum: float = 0.9
+    weight_decay: float = 0.0005
+    reduction_lr: float = 3.0
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[int, ...] = (157_000,)
+    warmup: Literal["none", "constant", "linear"] = "constant"
+    warmup_steps: int = 250
+    clip_norm: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRecipe:
+    """What the losses look at (Paper: 2.3, Training; reference: 3.4, 6.2, 6.5).
+
+    Attributes:
+        anchors: anchors an image in the RPN's losses, at most half of them positive.
+        anchor_positive, anchor_negative: IoU bounds.
+        anchor_border: px by which an anchor may leave the image and still be looked at.
+        rois: RoIs an image in the losses of the head.
+        roi_positive: IoU with the ground truth from which a RoI is positive.
+        positive_fraction: share of positive RoIs at most, when sampled at random.
+        ohem: all RoIs are tried and the `rois` with the highest loss count.
+        ignore_crowds: RoIs and anchors inside crowd regions are not negatives.
+    """
+
+    anchors: int = 256
+    anchor_positive: float = 0.7
+    anchor_negative: float = 0.3
+    anchor_border: float = 0.0
+    rois: int = 128
+    roi_positive: float = 0.5
+    positive_fraction: float = 0.25
+    ohem: bool = True
+    ignore_crowds: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """Changes to training images; sample s of a run depends on (seed, epoch, position) alone.
+
+    Attributes:
+        flip, flip_vertical, transpose: probabilities.
+        scale: factors between which a random one multiplies the test scale.
+        crop: side of the square the network sees, px after resizing; 0 for whole images.
+        brightness, contrast, gamma: strength of random intensity changes, 0 for none.
+    """
+
+    flip: float = 0.5
+    flip_vertical: float = 0.0
+    transpose: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    crop: int = 0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gamma: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRecipe:
+    """A training run.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: images a step and device.
+        accumulate: batches whose gradients are averaged before a step.
+        validate_every: steps between validations; 0 validates at the end alone.
+        checkpoint_every: steps between checkpoints.
+        workers: processes that read images; 0 reads in the training process.
+    """
+
+    steps: int = 236_000
+    batch: int = 8
+    accumulate: int = 1
+    seed: int = 0
+    validate_every: int = 0
+    checkpoint_every: int = 500
+    workers: int = 2
+    devices: int = 1
+    optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
+    targets: TargetRecipe = field(default_factory=TargetRecipe)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A model and how to train it."""
+
+    name: str
+    description: str = ""
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)

@@ -1,0 +1,302 @@
+"""Named recipes: values only.
+
+`release` numbers come from the 2017 release (reference: 3 to 6), `paper` numbers from the text.
+Recipes that train from scratch differ in what frozen ImageNet features make necessary.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fcis.errors import InputError
+from fcis.recipe import (
+    PAPER,
+    RELEASE,
+    Augmentation,
+    BackboneRecipe,
+    Conventions,
+    DetectionRecipe,
+    HeadRecipe,
+    ModelRecipe,
+    OptimiserRecipe,
+    Preprocessing,
+    Recipe,
+    RPNRecipe,
+    TargetRecipe,
+    TrainingRecipe,
+)
+
+# What a network from scratch uses, where samples lie between cells and masks at their samples.
+SCRATCH: Conventions = replace(
+    RELEASE,
+    sampling="align",
+    box_slots=1,
+    anchor_rounding=False,
+    proposal_grid="full",
+    pad_proposals=False,
+    box_end="edge",
+    vote="probability",
+    store_grid=False,
+    resize="float",
+)
+
+
+def coco_resnet101() -> Recipe:
+    """Return the release's COCO model and training: OHEM, 8 images, 8 epochs."""
+    return Recipe(
+        name="coco-resnet101",
+        description="The 2017 release on COCO: ResNet-101, 12 anchors, OHEM",
+        model=ModelRecipe(backbone=BackboneRecipe(pretrained="resnet101.tv_in1k")),
+        training=TrainingRecipe(steps=236_000, checkpoint_every=1000, validate_every=29_500),
+    )
+
+
+def voc_resnet101() -> Recipe:
+    """Return the release's VOC model and training: random sampling, 4 images, 22 epochs."""
+    return Recipe(
+        name="voc-resnet101",
+        description="The 2017 release on VOC 2012 + SBD: ResNet-101, 9 anchors, random RoIs",
+        model=ModelRecipe(
+            backbone=BackboneRecipe(pretrained="resnet101.tv_in1k"),
+            rpn=RPNRecipe(anchor_sizes=(128.0, 256.0, 512.0), min_size=16.0),
+            detection=DetectionRecipe(drop_size=16.0),
+            conventions=replace(RELEASE, negative_low=0.1),
+        ),
+        training=TrainingRecipe(
+            steps=61_842,
+            batch=4,
+            checkpoint_every=1000,
+            validate_every=2811,
+            optimiser=OptimiserRecipe(lr=0.002, milestones=(39_361,), warmup="none"),
+            targets=TargetRecipe(ohem=False),
+        ),
+    )
+
+
+def coco_resnet101_paper() -> Recipe:
+    """Return the paper's wording on COCO: rows 1 to 10 of the reference's section 11."""
+    base = coco_resnet101()
+    return replace(
+        base,
+        name="coco-resnet101-paper",
+        description="The paper's text on COCO: map cells copied, 4k^2 box maps, equal losses",
+        model=replace(base.model, conventions=PAPER),
+        training=replace(
+            base.training,
+            steps=240_000,
+            optimiser=OptimiserRecipe(lr=0.001, milestones=(160_000,), warmup="none"),
+        ),
+    )
+
+
+def voc_resnet101_paper() -> Recipe:
+    """Return the paper's wording on VOC: 20k steps at 1e-3, 10k at 1e-4, 8 images."""
+    base = voc_resnet101()
+    return replace(
+        base,
+        name="voc-resnet101-paper",
+        description="The paper's text on VOC: map cells copied, 4k^2 box maps, equal losses",
+        model=replace(base.model, conventions=PAPER),
+        training=replace(
+            base.training,
+            steps=30_000,
+            batch=8,
+            validate_every=3000,
+            optimiser=OptimiserRecipe(lr=0.001, milestones=(20_000,), warmup="none"),
+        ),
+    )
+
+
+def nuclei_cpu() -> Recipe:
+    """Return a slim network for fluorescence nuclei, trained from scratch within half an hour."""
+    return Recipe(
+        name="nuclei-cpu",
+        description="Slim ResNet from scratch for nuclei; half an hour on two cores",
+        model=ModelRecipe(
+            backbone=_slim((32, 64, 96, 128), depths=(1, 1, 1, 1)),
+            rpn=RPNRecipe(
+                channels=128,
+                anchor_sizes=(16.0, 28.0, 44.0, 72.0, 120.0),
+                pre_nms=3000,
+                post_nms=1000,
+                min_size=4.0,
+            ),
+            head=HeadRecipe(reduction=256),
+            detection=DetectionRecipe(max_detections=400, mask_threshold=0.5, drop_size=4.0),
+            preprocessing=_levels(zoom=2.0, stretch=(0.1, 99.8), mean=40.0, std=60.0),
+            conventions=SCRATCH,
+        ),
+        training=TrainingRecipe(
+            steps=1600,
+            batch=4,
+            validate_every=800,
+            checkpoint_every=100,
+            workers=1,
+            optimiser=_adamw(0.003, warmup_steps=100),
+            targets=_dense_targets(rois=64),
+            augmentation=Augmentation(
+                flip_vertical=0.5,
+                transpose=0.5,
+                scale=(0.7, 1.4),
+                crop=320,
+                brightness=0.05,
+                contrast=0.2,
+                gamma=0.3,
+            ),
+        ),
+    )
+
+
+def nuclei() -> Recipe:
+    """Return a stronger network for fluorescence nuclei, for a GPU or a long night."""
+    base = nuclei_cpu()
+    return replace(
+        base,
+        name="nuclei",
+        description="ResNet-18 from scratch for nuclei; for a GPU",
+        model=replace(
+            base.model,
+            backbone=_slim((64, 128, 256, 512), depths=(2, 2, 2, 2), stem_width=64),
+            rpn=replace(base.model.rpn, channels=256),
+            head=HeadRecipe(reduction=512),
+        ),
+        training=replace(
+            base.training,
+            steps=8000,
+            batch=8,
+            validate_every=1000,
+            checkpoint_every=250,
+            workers=4,
+            optimiser=_adamw(0.002, warmup_steps=300),
+        ),
+    )
+
+
+def scenes() -> Recipe:
+    """Return a slim network for the synthetic scenes."""
+    return Recipe(
+        name="scenes",
+        description="Slim ResNet from scratch for synthetic scenes; minutes on two cores",
+        model=ModelRecipe(
+            backbone=_slim((32, 64, 96, 128), depths=(1, 1, 1, 1)),
+            rpn=RPNRecipe(
+                channels=128,
+                anchor_sizes=(20.0, 36.0, 64.0, 112.0),
+                pre_nms=2000,
+                post_nms=300,
+                min_size=4.0,
+            ),
+            head=HeadRecipe(reduction=256),
+            detection=DetectionRecipe(mask_threshold=0.5, drop_size=4.0),
+            preprocessing=_levels(zoom=1.0, stretch=(0.0, 100.0), mean=120.0, std=60.0),
+            conventions=SCRATCH,
+        ),
+        training=TrainingRecipe(
+            steps=2500,
+            batch=4,
+            validate_every=1250,
+            checkpoint_every=100,
+            workers=1,
+            optimiser=_adamw(0.003, warmup_steps=100),
+            targets=_dense_targets(rois=64),
+            augmentation=Augmentation(
+                flip_vertical=0.5, transpose=0.5, scale=(0.9, 1.1), brightness=0.05, contrast=0.1
+            ),
+        ),
+    )
+
+
+def tiny() -> Recipe:
+    """Return a network that is built and trained in seconds, for tests."""
+    base = scenes()
+    return replace(
+        base,
+        name="tiny",
+        description="A few thousand weights; for tests",
+        model=replace(
+            base.model,
+            backbone=_slim((8, 12, 16, 24), depths=(1, 1, 1, 1), stem_width=8),
+            rpn=RPNRecipe(
+                channels=16,
+                anchor_sizes=(24.0, 48.0),
+                pre_nms=200,
+                post_nms=50,
+                min_size=4.0,
+            ),
+            head=HeadRecipe(reduction=16, k=3, out_size=9),
+            detection=replace(base.model.detection, max_detections=20),
+        ),
+        training=replace(
+            base.training,
+            steps=20,
+            batch=2,
+            validate_every=0,
+            checkpoint_every=5,
+            workers=0,
+            optimiser=_adamw(0.003, warmup_steps=5),
+            targets=_dense_targets(rois=16),
+        ),
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "coco-resnet101": coco_resnet101,
+    "coco-resnet101-paper": coco_resnet101_paper,
+    "voc-resnet101": voc_resnet101,
+    "voc-resnet101-paper": voc_resnet101_paper,
+    "nuclei": nuclei,
+    "nuclei-cpu": nuclei_cpu,
+    "scenes": scenes,
+    "tiny": tiny,
+}
+
+
+def named_recipe(name: str) -> Recipe:
+    """Return the recipe of that name.
+
+    Raises:
+        InputError: there is none; lists those there are.
+    """
+    if name not in RECIPES:
+        raise InputError(f"--recipe {name}: no such recipe; there are {', '.join(RECIPES)}")
+    return RECIPES[name]()
+
+
+def _slim(
+    widths: tuple[int, int, int, int], *, depths: tuple[int, int, int, int], stem_width: int = 32
+) -> BackboneRecipe:
+    return BackboneRecipe(
+        depths=depths,
+        widths=widths,
+        block="basic",
+        variant="modern",
+        stem_width=stem_width,
+        stride=8,
+        norm="batch",
+        frozen_stages=0,
+    )
+
+
+def _levels(*, zoom: float, stretch: tuple[float, float], mean: float, std: float) -> Preprocessing:
+    return Preprocessing(
+        short_side=0, long_side=0, zoom=zoom, stretch=stretch, mean=(mean,) * 3, std=(std,) * 3
+    )
+
+
+def _adamw(lr: float, *, warmup_steps: int) -> OptimiserRecipe:
+    return OptimiserRecipe(
+        kind="adamw",
+        lr=lr,
+        weight_decay=0.01,
+        reduction_lr=1.0,
+        schedule="cosine",
+        milestones=(),
+        warmup="linear",
+        warmup_steps=warmup_steps,
+        clip_norm=5.0,
+    )
+
+
+def _dense_targets(*, rois: int) -> TargetRecipe:
+    return TargetRecipe(
+        rois=rois, positive_fraction=0.5, ohem=False, anchor_border=1000.0, ignore_crowds=True
+    )

@@ -1,0 +1,169 @@
+"""Weight files: safetensors whose metadata says all that prediction needs.
+
+The metadata has one entry, `fcis`, a JSON object with the fields of `WeightsInfo`. Nothing in a
+file is ever executed.
+"""
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fcis.errors import InputError
+from fcis.recipe import ModelRecipe
+from fcis.recipe_json import from_json, to_json
+
+FORMAT = 1
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsInfo:
+    """What a weights file says of itself.
+
+    Attributes:
+        model: the resolved recipe, class names and dataset ids included.
+        recipe: name of the recipe it was trained with.
+        thresholds: operating threshold of each category 1..C; empty until found.
+        training_data: a description for people.
+        metrics: figures on the validation set.
+        licence: of the weights.
+    """
+
+    model: ModelRecipe
+    recipe: str = ""
+    thresholds: tuple[float, ...] = ()
+    training_data: str = ""
+    metrics: tuple[tuple[str, float], ...] = ()
+    licence: str = ""
+
+    def threshold_of(self) -> tuple[float, ...]:
+        """Return the operating threshold of every label, background first."""
+        found = self.thresholds or (DEFAULT_THRESHOLD,) * len(self.model.class_names)
+        return (1.0, *found)
+
+
+def save_weights(path: Path, model: nn.Module, info: WeightsInfo) -> None:
+    """Write a weights file; the file is complete or not there.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    entry = {
+        "format": FORMAT,
+        "model": to_json(info.model),
+        "recipe": info.recipe,
+        "thresholds": list(info.thresholds),
+        "training_data": info.training_data,
+        "metrics": dict(info.metrics),
+        "licence": info.licence,
+    }
+    state = {k: v.detach().cpu().contiguous() for k, v in _state(model).items()}
+    partial = path.with_suffix(".partial")
+    try:
+        save_file(state, partial, metadata={"fcis": json.dumps(entry, sort_keys=True)})
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another") from None
+
+
+def read_info(path: Path) -> WeightsInfo:
+    """Return what a weights file says of itself, without reading its arrays.
+
+    Raises:
+        InputError: no such file, not a safetensors file, or not one of fcis.
+    """
+    with _open(path) as file:
+        entry = (file.metadata() or {}).get("fcis")
+    if entry is None:
+        raise InputError(f"{path}: has no description by fcis; `fcis convert` makes such files")
+    try:
+        data = json.loads(entry)
+        if data["format"] != FORMAT:
+            raise InputError(f"{path}: format {data['format']} is not known; update fcis")
+        return WeightsInfo(
+            model=from_json(ModelRecipe, data["model"], f"{path}: model"),
+            recipe=str(data["recipe"]),
+            thresholds=tuple(float(t) for t in data["thresholds"]),
+            training_data=str(data["training_data"]),
+            metrics=tuple((str(k), float(v)) for k, v in data["metrics"].items()),
+            licence=str(data["licence"]),
+        )
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: its description is damaged; fetch or train it anew") from None
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Put a file's arrays into a model of the same recipe; every array must fit.
+
+    Raises:
+        InputError: arrays are missing, left over, or of another shape.
+    """
+    state = read_arrays(path)
+    problem = _first_mismatch(_state(model), state)
+    if problem:
+        raise InputError(f"{path}: does not fit the model ({problem}); is the file complete?")
+    model.load_state_dict(state, strict=False)
+
+
+def load_what_fits(path: Path, model: nn.Module, class_names: tuple[str, ...]) -> list[str]:
+    """Put a file's arrays into a model for training, class maps only for the same categories.
+
+    Returns:
+        The names of the model's arrays that the file did not fill.
+
+    Raises:
+        InputError: nothing of the file fits.
+    """
+    info, state, own = read_info(path), read_arrays(path), _state(model)
+    if info.model.class_names != class_names:
+        state = {k: v for k, v in state.items() if not k.startswith("head.classes.")}
+    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        raise InputError(f"{path}: no array fits this recipe; choose the recipe it was made with")
+    model.load_state_dict(fitting, strict=False)
+    return sorted(set(own) - set(fitting))
+
+
+def with_metrics(
+    info: WeightsInfo, metrics: dict[str, float], thresholds: tuple[float, ...]
+) -> WeightsInfo:
+    """Return the description with new figures and operating thresholds."""
+    return replace(info, metrics=tuple(sorted(metrics.items())), thresholds=thresholds)
+
+
+def read_arrays(path: Path) -> dict[str, Tensor]:
+    """Return all arrays of a safetensors file as float32."""
+    with _open(path) as file:
+        return {name: file.get_tensor(name).to(torch.float32) for name in file.keys()}  # noqa: SIM118
+
+
+def _open(path: Path) -> safe_open:
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file; `fcis info` lists what there is")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a safetensors file or damaged ({error})") from None
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the arrays that belong into a file; counters of batches do not."""
+    return {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+
+
+def _first_mismatch(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:
+    for name, value in expected.items():
+        if name not in found:
+            return f"{name} is missing"
+        if found[name].shape != value.shape:
+            return f"{name} is {tuple(found[name].shape)} instead of {tuple(value.shape)}"
+    left = sorted(set(found) - set(expected))
+    return f"{left[0]} is not part of it" if left else ""

@@ -1,0 +1,92 @@
+"""Names of the backbone's arrays in other files: data for converters, no arrays, no files.
+
+Every array keeps its shape, layout and channel order; only the name changes.
+"""
+
+from collections.abc import Iterator, Sequence
+
+# Conv2d and norm of a block -> the release's branch and ChainerCV's link
+PARTS = {
+    ("conv1", "bn1"): ("branch2a", "conv1"),
+    ("conv2", "bn2"): ("branch2b", "conv2"),
+    ("conv3", "bn3"): ("branch2c", "conv3"),
+    ("downsample.0", "downsample.1"): ("branch1", "residual_conv"),
+}
+
+# our name of a norm's array -> kind in an MXNet file, the release's name, ChainerCV's name
+NORM_ARRAYS = {
+    "weight": ("arg", "gamma", "gamma"),
+    "bias": ("arg", "beta", "beta"),
+    "running_mean": ("aux", "moving_mean", "avg_mean"),
+    "running_var": ("aux", "moving_var", "avg_var"),
+}
+
+# Stages whose blocks are numbered (a, b1, b2, ...); in all others they are lettered (a, b, c, ...)
+NUMBERED_STAGES: dict[tuple[int, ...], tuple[int, ...]] = {
+    (3, 4, 6, 3): (),
+    (3, 4, 23, 3): (3, 4),
+    (3, 8, 36, 3): (3, 4),
+}
+
+
+def official_names(depths: Sequence[int]) -> dict[str, str]:
+    """Return the name of each backbone array in the release's MXNet files, by our name.
+
+    The names carry MXNet's prefix, `arg:` for learned arrays and `aux:` for statistics.
+
+    Args:
+        depths: blocks of conv2_x .. conv5_x; the release names ResNet-50, -101 and -152.
+
+    Raises:
+        ValueError: the release has no names for these depths.
+
+    Official: symbols/resnet_v1_101_fcis.py:29-683 @309f6c9 (reference: 8.1, 8.2).
+    """
+    if tuple(depths) not in NUMBERED_STAGES:
+        raise ValueError(
+            f"depths: expected one of {list(NUMBERED_STAGES)}, which the release names, "
+            f"got {tuple(depths)}"
+        )
+    numbered = NUMBERED_STAGES[tuple(depths)]
+    names = {"conv1.weight": "arg:conv1_weight"}
+    for array, (kind, word, _) in NORM_ARRAYS.items():
+        names[f"bn1.{array}"] = f"{kind}:bn_conv1_{word}"
+    for stage, number, (conv, norm), (branch, _) in _parts(depths):
+        letter = "abcdefghij"[number] if stage not in numbered else f"b{number}" if number else "a"
+        block = f"layer{stage - 1}.{number}"
+        names[f"{block}.{conv}.weight"] = f"arg:res{stage}{letter}_{branch}_weight"
+        for array, (kind, word, _) in NORM_ARRAYS.items():
+            names[f"{block}.{norm}.{array}"] = f"{kind}:bn{stage}{letter}_{branch}_{word}"
+    return names
+
+
+def chainercv_names(depths: Sequence[int]) -> dict[str, str]:
+    """Return the key of each backbone array in ChainerCV's npz files, by our name.
+
+    Args:
+        depths: blocks of conv2_x .. conv5_x.
+
+    ChainerCV: experimental/links/model/fcis/fcis_resnet101.py:219-233 @7159616 (reference: 8.3).
+    """
+    names = {"conv1.weight": "extractor/conv1/conv/W"}
+    for array, (_, _, word) in NORM_ARRAYS.items():
+        names[f"bn1.{array}"] = f"extractor/conv1/bn/{word}"
+    for stage, number, (conv, norm), (_, link) in _parts(depths):
+        block = f"layer{stage - 1}.{number}"
+        path = f"extractor/res{stage}/{f'b{number}' if number else 'a'}/{link}"
+        names[f"{block}.{conv}.weight"] = f"{path}/conv/W"
+        for array, (_, _, word) in NORM_ARRAYS.items():
+            names[f"{block}.{norm}.{array}"] = f"{path}/bn/{word}"
+    return names
+
+
+def _parts(
+    depths: Sequence[int],
+) -> Iterator[tuple[int, int, tuple[str, str], tuple[str, str]]]:
+    """Yield stage (2 .. 5), block number and names of every convolution with its norm."""
+    for stage, depth in enumerate(depths, start=2):
+        for number in range(depth):
+            for ours, theirs in PARTS.items():
+                # only the first block of a stage has a projection
+                if number == 0 or ours[0] != "downsample.0":
+                    yield stage, number, ours, theirs

@@ -1,0 +1,382 @@
+"""ImageBatch -> Features."""
+
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fcis.errors import InputError
+from fcis.model import backbone as module
+from fcis.model.backbone import FrozenBatchNorm, NarrowGroupNorm, build_backbone
+from fcis.recipe import BackboneRecipe
+from fcis.structures import ImageBatch
+
+SLIM = BackboneRecipe(depths=(1, 2, 2, 2), widths=(8, 8, 16, 16), stem_width=8, frozen_stages=0)
+
+# reference 2.5: H, c1, p1, r3, r4 = r5
+SIZE_TABLE = [
+    (600, 300, 150, 75, 38),
+    (800, 400, 200, 100, 50),
+    (1000, 500, 250, 125, 63),
+    (375, 188, 94, 47, 24),
+    (450, 225, 112, 56, 28),
+    (562, 281, 140, 70, 35),
+]
+
+
+def image_batch(pixels, sizes=None):
+    count, _, height, width = pixels.shape
+    sizes = torch.tensor(sizes or [(height, width)] * count, dtype=torch.int64).reshape(-1, 2)
+    return ImageBatch(pixels=pixels, sizes=sizes, scales=torch.ones(count, 2), original_sizes=sizes)
+
+
+def randomised(recipe, seed=0):
+    """A network whose norms all have statistics, scales and shifts that matter."""
+    torch.manual_seed(seed)
+    backbone = build_backbone(recipe)
+    with torch.no_grad():
+        for part in backbone.modules():
+            if isinstance(part, FrozenBatchNorm | nn.BatchNorm2d | nn.GroupNorm):
+                nn.init.uniform_(part.weight, 0.4, 1.2)
+                nn.init.normal_(part.bias, std=0.4)
+            if isinstance(part, FrozenBatchNorm | nn.BatchNorm2d):
+                nn.init.normal_(part.running_mean, std=0.4)
+                nn.init.uniform_(part.running_var, 0.6, 1.8)
+    return backbone.eval()
+
+
+def broken(**values):
+    """A recipe with values that its types rule out, as a JSON file may hold them."""
+    recipe = replace(SLIM)
+    for name, value in values.items():
+        object.__setattr__(recipe, name, value)
+    return recipe
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(("height", "c1", "p1", "r3", "r4"), SIZE_TABLE)
+def test_sizes_of_the_reference(height, c1, p1, r3, r4):
+    backbone = build_backbone(replace(SLIM, depths=(1, 1, 1, 1)))
+    seen = {}
+    for name in ("bn1", "maxpool", "layer2", "layer3", "layer4"):
+        part = backbone.get_submodule(name)
+        part.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out.shape[2]}))
+    with torch.inference_mode():
+        backbone.extract(torch.zeros(1, 3, height, 16))
+    assert seen == {"bn1": c1, "maxpool": p1, "layer2": r3, "layer3": r4, "layer4": r4}
+    assert backbone.grid_size(height, height) == (r4, r4)
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("variant", ["v1", "modern"])
+def test_grid_size_is_that_of_the_network(variant, stride):
+    thin = replace(SLIM, depths=(1, 1, 1, 1), widths=(2, 2, 2, 2), stem_width=2)
+    backbone = build_backbone(replace(thin, variant=variant, stride=stride))
+    smallest = [3, 4, 5, 6] if variant == "v1" else [1, 2, 3, 4]
+    with torch.inference_mode():
+        for height in smallest + list(range(33, 71)):
+            width = 103 - height
+            c4, c5 = backbone.extract(torch.zeros(1, 3, height, width))
+            assert backbone.grid_size(height, width) == tuple(c4.shape[2:]) == tuple(c5.shape[2:])
+
+
+def test_too_small_an_image():
+    v1, modern = build_backbone(SLIM), build_backbone(replace(SLIM, variant="modern"))
+    with pytest.raises(InputError, match=r"image of 2 x 900 pixels.*at least 3 x 3"):
+        v1(image_batch(torch.zeros(1, 3, 2, 900)))
+    with pytest.raises(InputError, match=r"image of 40 x 0 pixels.*at least 1 x 1"):
+        modern.grid_size(40, 0)
+    assert v1.grid_size(3, 3) == modern.grid_size(1, 1) == (1, 1)
+
+
+@pytest.mark.parametrize(("block", "expansion"), [("basic", 1), ("bottleneck", 4)])
+def test_channels_and_stride(block, expansion):
+    backbone = build_backbone(replace(SLIM, block=block, stride=8, in_channels=2))
+    features = backbone(image_batch(torch.zeros(1, 2, 40, 64)))
+    assert backbone.channels == (16 * expansion, 16 * expansion)
+    assert features.c4.shape == (1, backbone.channels[0], 5, 8)
+    assert features.c5.shape == (1, backbone.channels[1], 5, 8)
+    assert (features.stride, features.cells.tolist()) == (8, [[5, 8]])
+
+
+def test_modern_is_timms_resnet_but_for_the_dilation_of_conv5():
+    """timm leaves conv5's first block undilated; with that put right, the two must agree."""
+    recipe = replace(SLIM, depths=(2, 2, 2, 2), widths=(64, 128, 256, 512), stem_width=64)
+    ours = randomised(replace(recipe, variant="modern", block="basic"))
+    theirs = timm.create_model("resnet18", output_stride=16, num_classes=0).eval()
+    theirs.load_state_dict(ours.state_dict(), strict=False)
+    first = theirs.get_submodule("layer4.0.conv1")
+    first.dilation = first.padding = (2, 2)
+    x = torch.randn(1, 3, 65, 50)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.extract(x)[1], theirs.forward_features(x))
+
+
+# Norms and freezing
+
+
+def test_frozen_norm_is_batch_norm_in_evaluation_mode():
+    torch.manual_seed(0)
+    ours, theirs = FrozenBatchNorm(5), nn.BatchNorm2d(5, eps=1e-5)
+    x = torch.randn(2, 5, 3, 4)
+    theirs(x * 3 + 1)
+    nn.init.normal_(theirs.weight)
+    nn.init.normal_(theirs.bias)
+    ours.load_state_dict(
+        {k: v for k, v in theirs.state_dict().items() if k != "num_batches_tracked"}
+    )
+    torch.testing.assert_close(ours.train()(x), theirs.eval()(x), rtol=0, atol=0)
+
+
+def statistics(backbone):
+    return {key: value.clone() for key, value in backbone.named_buffers()}
+
+
+def train_once(backbone):
+    backbone.train()
+    features = backbone(image_batch(torch.randn(2, 3, 64, 64)))
+    loss = features.c4.square().mean() + features.c5.square().mean()
+    loss.backward()
+    torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad], lr=0.1).step()
+
+
+def test_training_leaves_frozen_statistics_alone():
+    backbone = randomised(SLIM)
+    before, scale = statistics(backbone), backbone.bn1.weight.detach().clone()
+    train_once(backbone)
+    after = statistics(backbone)
+    assert before.keys() == after.keys()
+    assert not any("num_batches_tracked" in key for key in before)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    # the scale, however, is trained
+    assert not torch.equal(scale, backbone.bn1.weight)
+
+
+@pytest.mark.parametrize("norm", ["frozen", "batch", "group"])
+@pytest.mark.parametrize("frozen_stages", range(6))
+def test_frozen_stages_get_no_gradient(norm, frozen_stages):
+    recipe = replace(SLIM, norm=norm, frozen_stages=frozen_stages)
+    backbone = randomised(recipe)
+    before = statistics(backbone)
+    if frozen_stages < 5:
+        train_once(backbone)
+    frozen = ("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",)
+    prefixes = tuple(prefix for part in frozen[:frozen_stages] for prefix in part)
+    for key, value in backbone.named_parameters():
+        assert value.requires_grad != key.startswith(prefixes), key
+        assert (value.grad is None) == key.startswith(prefixes), key
+    for key, value in backbone.named_buffers():
+        still = norm == "frozen" or key.startswith(prefixes)
+        assert torch.equal(value, before[key]) == still, key
+
+
+def test_train_affine_off_trains_convolutions_alone():
+    backbone = build_backbone(replace(SLIM, train_affine=False))
+    for key, value in backbone.named_parameters():
+        assert value.requires_grad == (value.dim() == 4), key
+
+
+def test_last_scale_starts_at_zero_where_it_is_trained():
+    frozen = build_backbone(replace(SLIM, frozen_stages=2))
+    assert frozen.get_submodule("layer1.0.bn3").weight.eq(1).all()
+    assert frozen.get_submodule("layer2.0.bn3").weight.eq(0).all()
+    assert frozen.get_submodule("layer2.0.bn2").weight.eq(1).all()
+    basic = build_backbone(replace(SLIM, block="basic", norm="group"))
+    assert basic.get_submodule("layer4.1.bn2").weight.eq(0).all()
+    without = build_backbone(replace(SLIM, train_affine=False))
+    assert without.get_submodule("layer4.1.bn3").weight.eq(1).all()
+
+
+def test_convolutions_start_from_he():
+    torch.manual_seed(0)
+    weight = build_backbone(replace(SLIM, widths=(8, 8, 16, 64))).get_submodule("layer4.1.conv2")
+    expected = (2 / (64 * 9)) ** 0.5
+    assert weight.weight.std().item() == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups"),
+    [(64, 32), (2048, 32), (32, 16), (96, 32), (48, 24), (40, 20), (7, 1), (1, 1)],
+)
+def test_group_norm_of_narrow_layers(channels, groups):
+    norm = NarrowGroupNorm(channels)
+    assert norm.num_groups == groups
+    x = torch.randn(2, channels, 3, 3)
+    expected = functional.group_norm(x, groups, eps=1e-5)
+    torch.testing.assert_close(norm(x), expected)
+
+
+def test_batch_norm_is_trained_with_the_releases_eps():
+    backbone = build_backbone(replace(SLIM, norm="batch"))
+    assert isinstance(backbone.bn1, nn.BatchNorm2d)
+    assert backbone.bn1.eps == 1e-5
+
+
+# Batches
+
+
+@pytest.mark.parametrize("norm", ["frozen", "batch", "group"])
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("variant", ["v1", "modern"])
+def test_an_image_does_not_depend_on_its_batch(variant, stride, norm):
+    backbone = randomised(replace(SLIM, variant=variant, stride=stride, norm=norm))
+    sizes = [(70, 50), (33, 97), (70, 50), (61, 64)]
+    pixels = torch.full((4, 3, 75, 97), torch.nan)  # outside the images: never looked at
+    for image, (height, width) in enumerate(sizes):
+        pixels[image, :, :height, :width] = torch.randn(3, height, width)
+    with torch.inference_mode():
+        together = backbone(image_batch(pixels, sizes))
+        assert tuple(together.c4.shape[2:]) == backbone.grid_size(75, 97)
+        for image, (height, width) in enumerate(sizes):
+            own = pixels[image : image + 1, :, :height, :width]
+            alone = backbone(image_batch(own))
+            rows, columns = together.cells[image].tolist()
+            assert (rows, columns) == tuple(alone.cells[0].tolist()) == tuple(alone.c4.shape[2:])
+            for name in ("c4", "c5"):
+                mixed, single = getattr(together, name)[image].clone(), getattr(alone, name)[0]
+                difference = (mixed[:, :rows, :columns] - single).abs().max()
+                assert difference <= 1e-5 * single.abs().max()
+                mixed[:, :rows, :columns] = 0
+                assert not mixed.any()
+
+
+def test_gradients_reach_every_group():
+    backbone = randomised(SLIM)
+    pixels = torch.randn(2, 3, 64, 64, requires_grad=True)
+    features = backbone(image_batch(pixels, [(64, 40), (33, 64)]))
+    (features.c4.sum() + features.c5.sum()).backward()
+    assert pixels.grad[0, :, :, :40].any() and pixels.grad[1, :, :33].any()
+    assert not pixels.grad[0, :, :, 40:].any() and not pixels.grad[1, :, 33:].any()
+
+
+def test_one_size_smaller_than_the_canvas():
+    backbone = randomised(SLIM)
+    pixels = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        features = backbone(image_batch(pixels, [(64, 64), (64, 64)]))
+        c4, _ = backbone.extract(pixels[..., :64])
+    assert features.cells.tolist() == [[4, 4], [4, 4]]
+    torch.testing.assert_close(features.c4[..., :4], c4)
+    assert features.c4.shape[3] == 6 and not features.c4[..., 4:].any()
+
+
+def test_empty_batch():
+    backbone = build_backbone(SLIM)
+    features = backbone(image_batch(torch.zeros(0, 3, 64, 96), []))
+    assert features.c4.shape == (0, backbone.channels[0], 4, 6)
+    assert features.c5.shape == (0, backbone.channels[1], 4, 6)
+    assert features.cells.shape == (0, 2)
+
+
+def test_image_larger_than_the_canvas():
+    message = "sizes: expected at most the canvas, 40 x 40, got image 1 with 40 x 41"
+    with pytest.raises(ValueError, match=message):
+        build_backbone(SLIM)(image_batch(torch.zeros(2, 3, 40, 40), [(40, 40), (40, 41)]))
+
+
+# Recipes
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"block": "wide"}, "backbone.block: expected one of basic, bottleneck, got 'wide'"),
+        ({"variant": "v2"}, "backbone.variant: expected one of v1, modern, got 'v2'"),
+        ({"stride": 32}, "backbone.stride: expected one of 16, 8, got 32"),
+        ({"norm": "layer"}, "backbone.norm: expected one of frozen, batch, group, got 'layer'"),
+        ({"frozen_stages": 6}, "backbone.frozen_stages: expected one of 0, .*, 5, got 6"),
+        ({"depths": (1, 1, 1)}, r"backbone.depths: expected four numbers.*got \[1, 1, 1\]"),
+        ({"depths": (1, 1, 0, 1)}, r"backbone.depths: expected four.*got \[1, 1, 0, 1\]"),
+        ({"widths": (8, 8, -8, 8)}, r"backbone.widths: expected four.*got \[8, 8, -8, 8\]"),
+        ({"stem_width": 0}, "backbone.stem_width: expected at least 1, got 0"),
+        ({"in_channels": 0}, "backbone.in_channels: expected at least 1, got 0"),
+    ],
+)
+def test_impossible_values(values, message):
+    with pytest.raises(InputError, match=message):
+        build_backbone(broken(**values))
+
+
+# ImageNet weights
+
+RESNET18 = BackboneRecipe(
+    depths=(2, 2, 2, 2), block="basic", variant="modern", pretrained="resnet18.tv_in1k"
+)
+
+
+@pytest.fixture
+def imagenet(monkeypatch):
+    """A local network in place of the download; the names asked for."""
+    torch.manual_seed(3)
+    model = timm.create_model("resnet18")
+    asked = []
+
+    def create_model(name, pretrained):
+        asked.append((name, pretrained))
+        return model
+
+    monkeypatch.setattr(module.timm, "create_model", create_model)
+    return model, asked
+
+
+def test_pretrained_weights_are_loaded(imagenet):
+    model, asked = imagenet
+    backbone = build_backbone(RESNET18)
+    assert asked == [("resnet18.tv_in1k", True)]
+    source = model.state_dict()
+    for key, value in backbone.state_dict().items():
+        assert torch.equal(value, source[key]), key
+    assert not backbone.conv1.weight.requires_grad
+
+
+def test_pretrained_weights_of_other_channels(imagenet):
+    model, _ = imagenet
+    stem = model.conv1.weight
+    grey = build_backbone(replace(RESNET18, in_channels=1)).conv1.weight
+    torch.testing.assert_close(grey, stem.sum(dim=1, keepdim=True))
+    five = build_backbone(replace(RESNET18, in_channels=5, norm="batch")).conv1.weight
+    torch.testing.assert_close(five, stem[:, [0, 1, 2, 0, 1]] * 3 / 5)
+
+
+def test_fetch_off(imagenet):
+    build_backbone(RESNET18, fetch=False)
+    assert imagenet[1] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({"depths": (2, 2, 2, 1)}, "layer4.1.bn1.bias"),
+        ({"widths": (64, 128, 256, 128)}, "layer4.0.bn1.bias"),
+        ({"norm": "group"}, "bn1.running_mean"),
+    ],
+)
+def test_pretrained_weights_that_do_not_fit(imagenet, changes, first):
+    message = f"'resnet18.tv_in1k' does not fit the recipe: .* differ, {first} is one; name"
+    with pytest.raises(InputError, match=message):
+        build_backbone(replace(RESNET18, **changes))
+
+
+@pytest.mark.parametrize("kind", [FileNotFoundError, ConnectionError, RuntimeError])
+def test_pretrained_weights_that_cannot_be_had(monkeypatch, kind):
+    def create_model(name, pretrained):
+        raise kind("no route to the hub\nsecond line")
+
+    monkeypatch.setattr(module.timm, "create_model", create_model)
+    message = (
+        r"^backbone.pretrained: cannot get the ImageNet weights 'resnet18.tv_in1k' "
+        r"\(no route to the hub\); check the connection and the name [^\n]*$"
+    )
+    with pytest.raises(InputError, match=message):
+        build_backbone(RESNET18)
+
+
+def test_name_that_timm_does_not_know():
+    message = r"cannot get the ImageNet weights 'resnet17' \(Unknown model \(resnet17\)\)"
+    with pytest.raises(InputError, match=message):
+        build_backbone(replace(RESNET18, pretrained="resnet17"))
