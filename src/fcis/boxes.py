@@ -61,10 +61,12 @@ def decode_boxes(
 def clip_boxes(
     boxes: Float[Tensor, "*batch 4"], sizes: Float[Tensor, "*batch 2"]
 ) -> Float[Tensor, "*batch 4"]:
-    """Return boxes cut to images of the given (height, width), never thinner than one pixel.
+    """Return boxes cut to images of the given (height, width).
 
     A box that lies outside keeps the border pixel nearest to it, as in the release, where
-    corners are clipped to the last pixel.
+    corners are clipped to the last pixel. A box inside is not made larger, however thin it is.
+
+    Official: lib/bbox/bbox_transform.py:40-55 @309f6c9.
     """
     height, width = sizes[..., 0], sizes[..., 1]
     x0 = torch.minimum(boxes[..., 0].clamp(min=0), width - 1)
@@ -95,7 +97,8 @@ def to_original(
         last_pixel: divide the coordinate of the last covered pixel by the scale, as the
             release does, instead of the edge; this makes boxes larger by 1 - 1 / scale.
 
-    Official: fcis/core/tester.py:65, 137-139 @309f6c9.
+    Official: fcis/core/tester.py:65, 137-139 @309f6c9, which clips to the resized size over the
+    scale, rounded, instead of the true size.
     """
     factor = torch.stack([scale[1], scale[0]])
     end = (boxes[:, 2:] - 1) / factor + 1 if last_pixel else boxes[:, 2:] / factor

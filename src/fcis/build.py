@@ -1,9 +1,11 @@
 """Recipe -> system. The only place that knows them all."""
 
+import timm
 import torch
 
 from fcis.errors import InputError
 from fcis.model.fcis import FCIS
+from fcis.model.stem import adapt_stem
 from fcis.recipe import ModelRecipe
 
 
@@ -21,7 +23,12 @@ def build_model(recipe: ModelRecipe, *, seed: int = 0, fetch: bool = False) -> F
     check_model(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return FCIS(recipe, fetch=fetch)
+        model = FCIS(recipe, fetch=fetch)
+    if fetch and recipe.backbone.pretrained:
+        trained = timm.get_pretrained_cfg(recipe.backbone.pretrained)
+        if trained is not None:
+            adapt_stem(model.backbone, recipe.preprocessing, trained.mean, trained.std)
+    return model
 
 
 def check_model(recipe: ModelRecipe) -> None:

@@ -6,34 +6,17 @@ full-size ones.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 from PIL import Image
 
+from fcis.coco_types import CocoDetection, ImageId
 from fcis.masks import MaskCrop, crop_from_mask, rle_from_crop
 from fcis.visualize import contact_sheet, draw_instances
 
 _MAX_MASK_BYTES = 8 * 2**30
-
-
-class ResultSegmentation(TypedDict):
-    """A compressed RLE as JSON holds it."""
-
-    size: list[int]
-    counts: str
-
-
-class CocoResult(TypedDict):
-    """One entry of a COCO results list; `bbox` is (x, y, width, height) in pixels."""
-
-    image_id: int | str | None
-    category_id: int
-    bbox: list[float]
-    segmentation: ResultSegmentation
-    score: float
-    file_name: str
 
 
 # No equality: comparing arrays has no single answer
@@ -64,7 +47,7 @@ class Instances:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     image: UInt8[np.ndarray, "height width 3"] | None = None
-    image_id: int | str | None = None
+    image_id: ImageId | None = None
     file_name: str = ""
 
     def __post_init__(self) -> None:
@@ -188,7 +171,7 @@ class Instances:
             limits = limits[self.labels]
         return self.select(self.scores >= limits)
 
-    def to_coco(self, image_id: int | str | None = None) -> list[CocoResult]:
+    def to_coco(self, image_id: ImageId | None = None) -> list[CocoDetection]:
         """Return the instances as entries of a COCO results list, ready for `json.dump`.
 
         Categories carry the dataset's ids, boxes are (x, y, width, height), masks compressed run
@@ -199,7 +182,7 @@ class Instances:
                 too (`null` in JSON) where the image came from no dataset.
         """
         image_id = self.image_id if image_id is None else image_id
-        results: list[CocoResult] = []
+        results: list[CocoDetection] = []
         for crop, box, label, score in zip(
             self.crops, self.boxes.tolist(), self.labels.tolist(), self.scores.tolist(), strict=True
         ):

@@ -19,8 +19,9 @@ class Resize:
 
     Attributes:
         size: (height, width) of the result.
-        factors: resized over original size that is used to sample and to map boxes back,
-            (height, width) order.
+        factors: resized over original size by which boxes are mapped back, (height, width)
+            order. The release samples by it too; where `size_rounding` is `down`, as in
+            ChainerCV, samples follow the ratio of the sizes instead.
     """
 
     size: tuple[int, int]
@@ -35,7 +36,8 @@ def plan_resize(
     The shorter side becomes `short_side` unless the longer one would pass `long_side`; with
     `short_side` 0 the factor is `zoom`.
 
-    Official: lib/utils/image.py:89-104 @309f6c9.
+    Official: lib/utils/image.py:89-104 @309f6c9. With `size_rounding` down: ChainerCV,
+    experimental/links/model/fcis/fcis.py:165-172, 267 @7159616, whose one factor is the widths'.
     """
     short, long = min(size), max(size)
     if preprocessing.short_side:
@@ -127,7 +129,10 @@ def prepare(
     plan = plan_resize((height, width), preprocessing, conventions)
     levels = stretch_levels(image, preprocessing.stretch)
     if plan.size != (height, width):
-        levels = sample_window(levels, plan.factors, (0.0, 0.0), plan.size)
+        factors = plan.factors
+        if conventions.size_rounding == "down":
+            factors = (plan.size[0] / height, plan.size[1] / width)
+        levels = sample_window(levels, factors, (0.0, 0.0), plan.size)
     if conventions.resize == "levels":
         levels = np.rint(levels)
     return normalise(levels, preprocessing), plan
@@ -138,6 +143,10 @@ def collate(
     original_sizes: Sequence[tuple[int, int]],
 ) -> ImageBatch:
     """Return prepared images on one canvas, zero to the right and below.
+
+    Args:
+        inputs: what `prepare` returned for each image.
+        original_sizes: (height, width) of each image as it was read.
 
     Raises:
         ValueError: there is no image.

@@ -46,7 +46,8 @@ class RPNRecipe:
         anchor_ratios: height over width.
         pre_nms, post_nms: proposals kept by score before and after suppression.
         nms: IoU above which the lower proposal goes.
-        min_size: px of the resized image under which a proposal is dropped.
+        min_size: px under which a proposal is dropped, of the resized image unless
+            `Conventions.min_size_in_original` says otherwise.
     """
 
     channels: int = 512
@@ -111,7 +112,8 @@ class Conventions:
         anchor_rounding: the release rounds the sides of the base anchors.
         proposal_grid: the release ignores the last, partly covered row and column.
         pad_proposals: fill up to `post_nms` by repeating survivors.
-        min_size_in_original: minimum sizes count in pixels of the original image.
+        min_size_in_original: [15] the proposals' `min_size` counts in px of the original image;
+            RoIs are dropped by their size in the resized image all the same, as in ChainerCV.
         nms_at_equal: suppress at IoU equal to the threshold too.
         box_end: the release maps the last covered pixel back to the original image, not the edge.
         mask_category: whose mask a RoI has: its best category, background excluded or not, or

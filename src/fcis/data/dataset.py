@@ -7,57 +7,15 @@ Every reader of `fcis.data` ends here. Dataset ids (of categories and images) ex
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol, TypedDict, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from fcis.coco_types import CocoAnnotation, CocoDataset, ImageId
 from fcis.errors import InputError
 from fcis.images import read_image
 from fcis.masks import RLE, rle_from_polygons
-
-
-class CocoImage(TypedDict):
-    """One image of a COCO dictionary."""
-
-    id: int | str
-    file_name: str
-    height: int
-    width: int
-
-
-class CocoSegmentation(TypedDict):
-    """A compressed RLE as JSON can hold it: the counts are text."""
-
-    size: list[int]
-    counts: str
-
-
-class CocoAnnotation(TypedDict):
-    """One annotated object of a COCO dictionary; `bbox` is (x, y, width, height)."""
-
-    id: int
-    image_id: int | str
-    category_id: int
-    bbox: list[float]
-    area: float
-    iscrowd: int
-    segmentation: CocoSegmentation
-
-
-class CocoCategory(TypedDict):
-    """One category of a COCO dictionary."""
-
-    id: int
-    name: str
-
-
-class CocoDict(TypedDict):
-    """A COCO annotation file as Python objects."""
-
-    images: list[CocoImage]
-    annotations: list[CocoAnnotation]
-    categories: list[CocoCategory]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +56,7 @@ class Annotation:
         is_crowd: the region holds several objects that were not told apart.
     """
 
-    id: int | str
+    id: ImageId
     category_id: int
     box: tuple[float, float, float, float]
     mask: RLE | Polygons
@@ -151,7 +109,7 @@ class ImageRecord:
         annotations: the objects, crowd regions included; empty for a background image.
     """
 
-    id: int | str
+    id: ImageId
     file_name: str
     height: int
     width: int
@@ -216,7 +174,7 @@ class Dataset:
         """Return the name of every label; label 0 is "background"."""
         return ("background", *(category.name for category in self.categories))
 
-    def to_coco(self) -> CocoDict:
+    def to_coco(self) -> CocoDataset:
         """Return the dataset as a COCO annotation file holds it, ready for JSON or evaluation.
 
         Masks are compressed encodings. Annotations are numbered anew from 1, because the COCO

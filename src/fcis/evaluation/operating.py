@@ -4,18 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fcis.coco_types import CocoDataset, CocoDetection
 from fcis.evaluation.overlaps import CategoryOverlaps, category_overlaps, greedy_hits
 from fcis.evaluation.records import (
     DEFAULT_THRESHOLD,
-    Detection,
-    GroundTruth,
     read_evaluation_set,
 )
 
 MATCH_IOU = 0.5
 
 
-def best_thresholds(ground_truth: GroundTruth, detections: Sequence[Detection]) -> dict[int, float]:
+def best_thresholds(ground_truth: CocoDataset, detections: Sequence[CocoDetection]) -> dict[int, float]:
     """Return for each category id the score threshold with the best F1 at mask IoU 0.5.
 
     A detection passes if its score is at least the threshold; matching is one to one, in the order

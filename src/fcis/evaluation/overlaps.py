@@ -12,6 +12,7 @@ import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 from jaxtyping import Bool, Float, Int
 
+from fcis.coco_types import ImageId
 from fcis.evaluation.records import EvaluationSet, ScoredInstance, TrueInstance
 
 
@@ -45,7 +46,7 @@ class CategoryOverlaps:
 
 def category_overlaps(evaluation_set: EvaluationSet) -> dict[int, CategoryOverlaps]:
     """Return the table of each category id of the data set, also of those without instances."""
-    truth: defaultdict[int, dict[int, list[TrueInstance]]] = defaultdict(dict)
+    truth: defaultdict[int, dict[ImageId, list[TrueInstance]]] = defaultdict(dict)
     for instance in evaluation_set.truth:
         if not instance.is_crowd:
             truth[instance.category_id].setdefault(instance.image_id, []).append(instance)
@@ -59,10 +60,10 @@ def category_overlaps(evaluation_set: EvaluationSet) -> dict[int, CategoryOverla
 
 
 def _overlaps(
-    detections: Sequence[ScoredInstance], truth: dict[int, list[TrueInstance]]
+    detections: Sequence[ScoredInstance], truth: dict[ImageId, list[TrueInstance]]
 ) -> CategoryOverlaps:
     ranked = sorted(detections, key=lambda detection: -detection.score)
-    positions: defaultdict[int, list[int]] = defaultdict(list)
+    positions: defaultdict[ImageId, list[int]] = defaultdict(list)
     for position, detection in enumerate(ranked):
         positions[detection.image_id].append(position)
     images = []

@@ -6,8 +6,15 @@ Nothing here knows a model or how a data set is read; ids are the data set's own
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NotRequired, TypedDict
 
+from fcis.coco_types import (
+    CocoCategory,
+    CocoDataset,
+    CocoDetection,
+    CocoMask,
+    ImageId,
+    Number,
+)
 from fcis.errors import InputError
 from fcis.masks import RLE, rle_from_counts, rle_from_polygons
 
@@ -17,67 +24,11 @@ MIN_SCORE = 0.001
 DEFAULT_THRESHOLD = 0.5
 
 
-# JSON writes whole numbers without a point.
-Number = int | float
-
-
-class EncodedMask(TypedDict):
-    """A COCO run-length encoding: counts as a list (uncompressed), text or bytes."""
-
-    size: list[int]
-    counts: list[int] | str | bytes
-
-
-class Image(TypedDict):
-    """An image of a COCO data set."""
-
-    id: int
-    height: int
-    width: int
-
-
-class Category(TypedDict):
-    """A category of a COCO data set."""
-
-    id: int
-    name: str
-
-
-class Annotation(TypedDict):
-    """An annotated instance: `bbox` is (x, y, width, height), `area` in pixels."""
-
-    id: int
-    image_id: int
-    category_id: int
-    bbox: Sequence[Number]
-    segmentation: Sequence[Sequence[Number]] | EncodedMask
-    area: Number
-    iscrowd: NotRequired[int]
-
-
-class GroundTruth(TypedDict):
-    """A COCO data set."""
-
-    images: Sequence[Image]
-    annotations: Sequence[Annotation]
-    categories: Sequence[Category]
-
-
-class Detection(TypedDict):
-    """An entry of a COCO results list: `bbox` is (x, y, width, height)."""
-
-    image_id: int
-    category_id: int
-    bbox: Sequence[Number]
-    segmentation: EncodedMask
-    score: Number
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrueInstance:
     """An annotated instance; the box is (x, y, width, height), the area the annotation's own."""
 
-    image_id: int
+    image_id: ImageId
     category_id: int
     mask: RLE
     box: tuple[float, float, float, float]
@@ -89,7 +40,7 @@ class TrueInstance:
 class ScoredInstance:
     """A detected instance; the box is (x, y, width, height)."""
 
-    image_id: int
+    image_id: ImageId
     category_id: int
     mask: RLE
     box: tuple[float, float, float, float]
@@ -107,14 +58,14 @@ class EvaluationSet:
         detections: in the order of the results list.
     """
 
-    image_sizes: Mapping[int, tuple[int, int]]
+    image_sizes: Mapping[ImageId, tuple[int, int]]
     category_names: Mapping[int, str]
     truth: tuple[TrueInstance, ...]
     detections: tuple[ScoredInstance, ...]
 
 
 def read_evaluation_set(
-    ground_truth: GroundTruth, detections: Sequence[Detection]
+    ground_truth: CocoDataset, detections: Sequence[CocoDetection]
 ) -> EvaluationSet:
     """Return both sides with every mask as a compressed RLE of its image's size.
 
@@ -165,7 +116,7 @@ def strongest(evaluation_set: EvaluationSet, max_detections: int) -> EvaluationS
     categories, the `max_detections` highest; of equal scores the earlier one stays.
     """
     detections = evaluation_set.detections
-    by_image: defaultdict[int, list[int]] = defaultdict(list)
+    by_image: defaultdict[ImageId, list[int]] = defaultdict(list)
     for index, detection in enumerate(detections):
         if detection.score >= MIN_SCORE:
             by_image[detection.image_id].append(index)
@@ -175,7 +126,7 @@ def strongest(evaluation_set: EvaluationSet, max_detections: int) -> EvaluationS
     return replace(evaluation_set, detections=tuple(detections[index] for index in sorted(kept)))
 
 
-def _unique_names(categories: Sequence[Category]) -> dict[int, str]:
+def _unique_names(categories: Sequence[CocoCategory]) -> dict[int, str]:
     """Return the name of each id; names that occur twice get their id appended."""
     counts: defaultdict[str, int] = defaultdict(int)
     for category in categories:
@@ -209,7 +160,7 @@ def _check_ids(
 
 
 def _mask(
-    who: str, segmentation: Sequence[Sequence[Number]] | EncodedMask, size: tuple[int, int]
+    who: str, segmentation: Sequence[Sequence[Number]] | CocoMask, size: tuple[int, int]
 ) -> RLE:
     if not isinstance(segmentation, Mapping):
         # Fewer than three points enclose nothing, and the COCO API reads two points as a box.

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fcis.coco_types import CocoDataset, CocoDetection
 from fcis.evaluation.coco import CocoFigures, CocoResult, coco_figures
 from fcis.evaluation.dsb import dsb_figures
 from fcis.evaluation.overlaps import CategoryOverlaps, category_overlaps
 from fcis.evaluation.records import (
     DEFAULT_THRESHOLD,
-    Detection,
     EvaluationSet,
-    GroundTruth,
     read_evaluation_set,
     strongest,
 )
@@ -126,8 +125,8 @@ class Report:
 
 
 def evaluate(
-    ground_truth: GroundTruth,
-    detections: Sequence[Detection],
+    ground_truth: CocoDataset,
+    detections: Sequence[CocoDetection],
     *,
     max_detections: int,
     thresholds: Mapping[int, float],

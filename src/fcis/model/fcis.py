@@ -92,10 +92,7 @@ class FCIS(nn.Module):
         """Vote within one image; boxes are in pixels of the resized image."""
         recipe, conventions = self.recipe.detection, self.recipe.conventions
         height, width = (int(n) for n in batch.original_sizes[image])
-        side = recipe.drop_size
-        if conventions.min_size_in_original:
-            side *= float(batch.scales[image].mean())
-        keep = large_enough(boxes, side)
+        keep = large_enough(boxes, recipe.drop_size)
         boxes, probabilities = boxes[keep], probabilities[keep]
         original = to_original(
             boxes,
@@ -107,13 +104,10 @@ class FCIS(nn.Module):
         rois, classes, grid_of = voting_pairs(selection, probabilities, conventions)
         masks = mask_rois(maps, boxes[rois], torch.full_like(rois, image), classes, self.recipe)
         windows = whole_pixels(original[rois])
-        if conventions.sampling == "native":
-            factor = torch.stack([batch.scales[image][1], batch.scales[image][0]])
-            extents = masks.extents.to(boxes) / factor.repeat(2)
-        elif conventions.sampling == "align":
-            extents = original[rois]
-        else:
+        if conventions.sampling == "pool":
             extents = windows.to(boxes)
+        else:
+            extents = masks.extents.to(boxes) / batch.scales[image].flip(0).repeat(2)
         grids = MaskGrids(
             values=dense_grids(masks, inside_probability(masks)),
             shapes=masks.shapes,

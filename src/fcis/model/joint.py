@@ -32,6 +32,12 @@ def score_rois(
 ) -> RoIScores:
     """Return class logits and box deltas of RoIs.
 
+    Args:
+        maps: of a batch of images.
+        boxes: in pixels of the resized images.
+        image_index: the image of each box.
+        recipe: of the model.
+
     Paper: 2.2; there are no parameters here. Official: symbols/resnet_v1_101_fcis.py:799-828
     @309f6c9.
     """
@@ -51,7 +57,17 @@ def mask_rois(
     classes: Int[Tensor, " roi"],
     recipe: ModelRecipe,
 ) -> RoIMasks:
-    """Return the outside and inside scores of one category a RoI."""
+    """Return the outside and inside scores of one category a RoI.
+
+    Args:
+        maps: of a batch of images.
+        boxes: in pixels of the resized images.
+        image_index: the image of each box.
+        classes: the category of each box; 0 is background, which has its own pair of maps.
+        recipe: of the model.
+
+    Paper: 2.2. Official: symbols/resnet_v1_101_fcis.py:809-824 @309f6c9.
+    """
     rois = RoIs(boxes=boxes, image_index=image_index, cells=maps.cells)
     return class_masks(maps.classes, rois, classes, assembly_rule(recipe))
 
@@ -64,7 +80,10 @@ def inside_probability(masks: RoIMasks) -> Float[Tensor, " pixel"]:
 def dense_grids(
     masks: RoIMasks, values: Float[Tensor, " pixel"]
 ) -> Float[Tensor, "roi row column"]:
-    """Return flat per-sample values as one grid a RoI, zero beyond a RoI's own shape."""
+    """Return flat per-sample values as one grid a RoI, zero beyond a RoI's own shape.
+
+    Without RoIs the result is empty; its grids have one sample.
+    """
     if len(masks.shapes) == 0:
         return values.new_zeros((0, 1, 1))
     rows, columns = (int(n) for n in masks.shapes.amax(dim=0))

@@ -4,7 +4,7 @@ Knows features, anchors and boxes; nothing of categories or masks.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import nms
@@ -93,10 +93,13 @@ def propose(
         output: the network's output.
         sizes: (height, width) of the resized images.
         scales: resized over original size.
-        recipe: how many to keep.
+        recipe: how many to keep, and from which size on.
         conventions: `proposal_grid`, `pad_proposals`, `min_size_in_original`, `nms_at_equal`.
 
-    Paper: 2.3. Official: fcis/operator_py/proposal.py:38-134 @309f6c9.
+    An image where none is large enough has no proposals, padded or not.
+
+    Paper: 2.3. Official: fcis/operator_py/proposal.py:38-134 @309f6c9, which pads with random
+    survivors; here they are repeated in turn.
     """
     boxes, scores, image = [], [], []
     for i in range(len(sizes)):
@@ -130,11 +133,13 @@ def propose(
 
 def suppress(
     boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], threshold: float, *, at_equal: bool
-) -> Tensor:
+) -> Int[Tensor, " kept"]:
     """Return the indices that non-maximum suppression keeps, best first.
 
+    Without boxes the result is empty.
+
     Args:
-        boxes: any frame.
+        boxes: any frame; compared in float32.
         scores: the higher one of two wins; equal ones in the order given.
         threshold: IoU above which the lower box goes.
         at_equal: it goes at exactly the threshold too.
@@ -143,4 +148,4 @@ def suppress(
     limit = torch.tensor(threshold, dtype=torch.float32)
     if at_equal:
         limit = torch.nextafter(limit, torch.zeros(()))
-    return nms(boxes, scores, limit.item())
+    return nms(boxes.float(), scores.float(), limit.item())

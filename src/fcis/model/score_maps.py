@@ -4,6 +4,7 @@ Weights keep the release's order of channels, (class, side, row, column); the ma
 the order that assembly reads, (row, column, side, class) with channels last.
 """
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,7 +39,7 @@ class ScoreMapHead(nn.Module):
     def forward(self, features: Features) -> ScoreMaps:
         """Return the maps of a batch."""
         c5 = features.c5.permute(0, 2, 3, 1)
-        reduced = functional.relu(_pointwise(c5, self.reduction.weight, self.reduction.bias))
+        reduced = functional.relu(_pointwise(c5, self.reduction.weight.flatten(1), self.reduction.bias))
         cells = self.k**2
         order = (cells, 2, self.num_classes + 1)
         weight = self.classes.weight.reshape(-1, 2, cells, reduced.shape[-1])
@@ -61,6 +62,10 @@ class ScoreMapHead(nn.Module):
         )
 
 
-def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _pointwise(
+    features: Float[Tensor, "image h w channel"],
+    weight: Float[Tensor, "out channel"],
+    bias: Float[Tensor, " out"] | None,
+) -> Float[Tensor, "image h w out"]:
     """Return a 1x1 convolution of channels-last features."""
-    return functional.linear(x, weight.flatten(1) if weight.dim() > 2 else weight, bias)
+    return functional.linear(features, weight, bias)

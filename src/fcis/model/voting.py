@@ -22,6 +22,7 @@ from fcis.model.rpn import suppress
 from fcis.recipe import Conventions, DetectionRecipe
 
 _CHUNK = 1 << 24  # values of enlarged masks held at once
+_LEAST_SPAN = 1e-6  # px
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,14 @@ def select(
 ) -> Selection:
     """Return the detections of one image and the votes on their masks.
 
-    Official: lib/mask/mask_transform.py:140-160, 177-180 @309f6c9.
+    Args:
+        boxes: in pixels of the original image.
+        probabilities: of all categories, background first.
+        recipe: `nms`, `min_score`, `max_detections`, `merge_iou`.
+        conventions: `assignment`, `nms_at_equal`, `merge_at_equal`.
+
+    Official: lib/mask/mask_transform.py:140-160, 177-180 @309f6c9, which keeps more than
+    `max_detections` where the last ones' scores are equal.
     """
     if conventions.assignment == "best-category":
         rois, labels = _best_category(boxes, probabilities, recipe, conventions)
@@ -126,7 +134,12 @@ def _best_category(
 def voting_pairs(
     selection: Selection, probabilities: Float[Tensor, "roi class"], conventions: Conventions
 ) -> tuple[Int[Tensor, " grid"], Int[Tensor, " grid"], Int[Tensor, " vote"]]:
-    """Return the RoIs and categories whose masks are needed, and which of them each vote uses."""
+    """Return the RoIs and categories whose masks are needed, and which of them each vote uses.
+
+    No pair comes twice. `mask_category` says whose mask a voter brings.
+
+    Official: symbols/resnet_v1_101_fcis.py:823-824 @309f6c9 (`best-foreground`).
+    """
     if conventions.mask_category == "voted":
         category = selection.labels[selection.voter_of]
     else:
@@ -159,12 +172,14 @@ def vote(
         selection: detections and votes.
         grids: masks of the voters.
         grid_of: the grid that each vote uses.
-        recipe: the threshold.
+        recipe: `mask_threshold`.
         conventions: `vote`, `store_grid`, `foreground_at_equal`.
         grid_size: samples a side of a stored mask.
 
-    Official: lib/mask/mask_transform.py:107-126, 162-187 @309f6c9; where nothing reaches the
-    threshold its CPU and GPU paths differ, and here the detection is dropped.
+    Official: lib/mask/mask_transform.py:107-126, 162-187 @309f6c9, the CPU path; when a mask is
+    stored, samples near the edge of its tight box repeat the edge, where the GPU path reads on.
+    Where nothing reaches the threshold the paths differ; here the detection is dropped, as on
+    the GPU, which drops masks one pixel wide or high besides.
     """
     masks: list[MaskCrop | None] = [None] * len(selection.rois)
     windows = _union_windows(selection, grids, grid_of)
@@ -208,7 +223,7 @@ def _chunks(selection: Selection, windows: Tensor) -> Iterator[Tensor]:
     for i in order:
         new_rows, new_columns = max(rows, sides[i][1]), max(columns, sides[i][0])
         padded = new_rows * new_columns * (total + votes[i])
-        wasteful = chunk and new_rows * new_columns > 2 * max(64, sides[chunk[0]][0]) ** 2
+        wasteful = chunk and new_rows * new_columns > 2 * max(64, *sides[chunk[0]]) ** 2
         if chunk and (padded > _CHUNK or wasteful):
             yield torch.tensor(chunk, device=windows.device)
             chunk, total = [], 0
@@ -256,7 +271,9 @@ def _enlarge(
         extent = grids.extents[grid]
         count = grids.shapes[grid, side, None].to(extent)
         start, end = extent[:, axis, None], extent[:, axis + 2, None]
-        place = (pixel + 0.5 - start) / (end - start) * count - 0.5
+        # a box without width covers no pixel centre, but must not divide by zero
+        span = (end - start).clamp(min=_LEAST_SPAN)
+        place = (pixel + 0.5 - start) / span * count - 0.5
         weights = _bilinear(place, count, grids.values.shape[1 + side])
         window = grids.windows[grid]
         own = (pixel >= window[:, axis, None]) & (pixel < window[:, axis + 2, None])

@@ -60,10 +60,9 @@ class _Chunk:
         self, bags: Float[Tensor, "bag column"]
     ) -> tuple[Int[Tensor, " touched"], Float[Tensor, "touched column"]]:
         """Return the table rows that are read, each once, and the weighted sum of their bags."""
-        bag = torch.arange(len(self.index), device=bags.device).repeat_interleave(
-            self.index.shape[1]
-        )
-        return _transposed_sums(self.index.flatten(), bag, self.weights.flatten(), bags)
+        rows, offsets, order = _by_row(self.index.flatten())
+        bag, weights = order // self.index.shape[1], self.weights.flatten()[order]
+        return rows, F.embedding_bag(bag, bags, offsets, per_sample_weights=weights, mode="sum")
 
 
 def class_scores(
@@ -145,7 +144,8 @@ def class_masks(
         index = _native_index(maps, rois, cells, k) * (2 * num_classes) + classes[cells.roi]
         positions, ones = torch.arange(len(index), device=index.device), table.new_ones(len(index))
         # every covered cell counts as a RoI of one bin that reads one number
-        chunks = [_Chunk(rois=positions, index=index[:, None], weights=ones[:, None])]
+        chunk = _Chunk(rois=positions, index=index[:, None], weights=ones[:, None])
+        chunks = [chunk] if len(index) else []
         values, shapes = _BinMasks.apply(table, chunks, len(index), 1), cells.shapes
     else:
         chunks = _chunks(maps, rois, rule, k, classes)
@@ -190,7 +190,9 @@ class _BinScores(torch.autograd.Function):
             share = (grad[rois] / wins.shape[1])[:, None]
             bags = torch.cat((share * ~wins, share * wins), dim=2).flatten(0, 1)
             chunk = _Chunk(rois=rois, index=index, weights=weights)
-            total.flatten(1).index_add_(0, *chunk.transposed_sums(bags))
+            rows, sums = chunk.transposed_sums(bags)
+            # each row comes once a chunk; `index_add_` would be slower
+            total.flatten(1)[rows] += sums
         return total, None, None
 
 
@@ -216,8 +218,9 @@ class _NativeScores(torch.autograd.Function):
         ctx: BackwardCFunction, grad: Float[Tensor, "roi class"]
     ) -> tuple[Float[Tensor, "row side class"], None, None, None]:
         maps, index, roi = list(ctx.saved_tensors)
-        counts = roi.bincount(minlength=len(grad)).to(grad.dtype)
-        rows, sums = _transposed_sums(index, roi, (1 / counts)[roi], grad)
+        share = grad / roi.bincount(minlength=len(grad))[:, None]
+        rows, offsets, order = _by_row(index)
+        sums = F.embedding_bag(roi[order], share, offsets, mode="sum")
         touched = maps[rows]
         wins = touched[:, INSIDE] > touched[:, OUTSIDE]
         total = torch.zeros_like(maps)
@@ -261,7 +264,7 @@ class _BinMasks(torch.autograd.Function):
             numbers, sums = chunk.transposed_sums(grad[rois].flatten(0, 1))
             for side in range(blank.shape[1]):
                 place = numbers + side * blank.shape[2]
-                total.view(-1).index_add_(0, place, sums[:, side])
+                total.flatten()[place] += sums[:, side]
         return total, None, None, None
 
 
@@ -288,19 +291,13 @@ def _blank_like(table: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return table.new_zeros(()).expand(table.shape)
 
 
-def _transposed_sums(
+def _by_row(
     index: Int[Tensor, " tap"],
-    bag: Int[Tensor, " tap"],
-    weights: Float[Tensor, " tap"],
-    bags: Float[Tensor, "bag column"],
-) -> tuple[Int[Tensor, " touched"], Float[Tensor, "touched column"]]:
-    """Return the rows that taps read, each once, and the weighted sum of the bags that read it."""
+) -> tuple[Int[Tensor, " touched"], Int[Tensor, " touched"], Int[Tensor, " tap"]]:
+    """Return the rows that taps read, each once, where its taps begin, and the taps so sorted."""
     ordered, order = index.sort(stable=True)
     rows, counts = ordered.unique_consecutive(return_counts=True)
-    sums = F.embedding_bag(
-        bag[order], bags, counts.cumsum(0) - counts, per_sample_weights=weights[order], mode="sum"
-    )
-    return rows, sums
+    return rows.long(), counts.cumsum(0) - counts, order
 
 
 def _index_type(maps: Float[Tensor, "*shape"]) -> torch.dtype:

@@ -30,7 +30,7 @@ class RoIs:
     Attributes:
         boxes: in pixels of the resized image; may leave the image or be inverted.
         image_index: the image of each RoI.
-        cells: valid (rows, columns) of each image's grid, at least 1; no cell beyond is read.
+        cells: valid (rows, columns) of each image's grid, at least 1; no cell beyond counts.
     """
 
     boxes: Float[Tensor, "roi 4"]

@@ -1,0 +1,48 @@
+"""Let a backbone that was trained on other input take ours, by changing its first layer.
+
+timm's weights expect (level / 255 - mean) / std; a recipe may feed levels less their mean, as the
+2017 release does. Both are linear, so conv1 and its normalisation can take up the difference.
+"""
+
+import torch
+
+from fcis.errors import InputError
+from fcis.model.backbone import Backbone, FrozenBatchNorm
+from fcis.recipe import Preprocessing
+
+
+@torch.no_grad()
+def adapt_stem(
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> None:
+    """Change the first layer so that input of the recipe does what the trained input did.
+
+    Exact but for the image's border, where padding is zero in both; a normalisation with
+    statistics of its own takes up the shift by itself.
+
+    Args:
+        backbone: with the trained weights, changed in place.
+        preprocessing: what the recipe feeds.
+        mean, std: what the weights were trained with, for levels 0..1, per channel.
+
+    Raises:
+        InputError: the recipe has another number of channels than the weights.
+    """
+    if len(mean) != len(preprocessing.mean):
+        raise InputError(
+            f"preprocessing.mean: has {len(preprocessing.mean)} channels, the pretrained weights "
+            f"take {len(mean)}; set pretrained to '' or give as many channels"
+        )
+    weight = backbone.conv1.weight
+    own_mean, own_std = weight.new_tensor(preprocessing.mean), weight.new_tensor(preprocessing.std)
+    scale = 255 * weight.new_tensor(std)
+    shift = (own_mean - 255 * weight.new_tensor(mean)) / scale
+    moved = torch.einsum("oikl,i->o", weight, shift)
+    weight.mul_((own_std / scale)[None, :, None, None])
+    if isinstance(backbone.bn1, FrozenBatchNorm | torch.nn.BatchNorm2d):
+        statistics = backbone.bn1.running_mean
+        if statistics is not None:
+            statistics.sub_(moved)
