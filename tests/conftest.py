@@ -27,3 +27,32 @@ def no_shape_checks():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory) -> Path:
+    """A weights file of the smallest network, untrained, for the categories of the scenes."""
+    from dataclasses import replace
+
+    from fcis.build import build_model
+    from fcis.data.scenes import CATEGORIES
+    from fcis.recipes import named_recipe
+    from fcis.weights.file import WeightsInfo, save_weights
+
+    recipe = named_recipe("tiny")
+    model = replace(
+        recipe.model,
+        class_names=tuple(category.name for category in CATEGORIES),
+        category_ids=tuple(category.id for category in CATEGORIES),
+    )
+    info = WeightsInfo(
+        model=model,
+        recipe=recipe.name,
+        thresholds=(0.9,) * len(CATEGORIES),
+        training_data="nothing",
+        metrics=(("AP", 0.125),),
+        licence="MIT",
+    )
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_weights(path, build_model(model), info)
+    return path

@@ -9,4 +9,3 @@ instances = predictor.predict("cells.png")
 from fcis.api import load as load
 from fcis.errors import InputError as InputError
 from fcis.instances import Instances as Instances
-from fcis.predictor import Predictor as Predictor

@@ -6,7 +6,7 @@ form. Runs go down the columns and start with background.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 from faster_coco_eval.core import mask as coco_mask
@@ -37,19 +37,18 @@ class MaskCrop:
 def rle_from_polygons(polygons: Sequence[Sequence[float | int]], height: int, width: int) -> RLE:
     """Return the union of polygons, each a flat list x0, y0, x1, y1, ..., as the COCO API does."""
     parts = coco_mask.frPyObjects([list(map(float, p)) for p in polygons], height, width)
-    return coco_mask.merge(parts)
+    return cast(RLE, coco_mask.merge(cast(list[dict], parts)))
 
 
 def rle_from_counts(counts: Sequence[int], height: int, width: int) -> RLE:
     """Return the compressed form of an uncompressed COCO RLE."""
-    return coco_mask.frPyObjects(
-        {"counts": list(map(int, counts)), "size": [height, width]}, height, width
-    )
+    plain = {"counts": list(map(int, counts)), "size": [height, width]}
+    return cast(RLE, coco_mask.frPyObjects(plain, height, width))
 
 
 def rle_from_mask(mask: Bool[np.ndarray, "height width"]) -> RLE:
     """Return the encoding of a full-size mask."""
-    return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return cast(RLE, coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)))
 
 
 def rle_from_crop(crop: MaskCrop, height: int, width: int) -> RLE:
@@ -83,15 +82,15 @@ def rle_from_crop(crop: MaskCrop, height: int, width: int) -> RLE:
 
 def mask_from_rle(rle: RLE) -> Bool[np.ndarray, "height width"]:
     """Return the full-size mask of an encoding."""
-    return coco_mask.decode(rle).astype(bool)
+    return coco_mask.decode(_plain(rle)).astype(bool)
 
 
 def crop_from_rle(rle: RLE) -> MaskCrop:
     """Return the mask cut to its own bounding box (1 x 1 and empty if nothing is set)."""
-    x, y, w, h = (int(v) for v in coco_mask.toBbox(rle))
+    x, y, w, h = (int(v) for v in coco_mask.toBbox(_plain(rle)))
     if w == 0 or h == 0:
         return MaskCrop(top=0, left=0, bits=np.zeros((1, 1), dtype=bool))
-    bits = coco_mask.decode(rle)[y : y + h, x : x + w].astype(bool)
+    bits = coco_mask.decode(_plain(rle))[y : y + h, x : x + w].astype(bool)
     return MaskCrop(top=y, left=x, bits=np.ascontiguousarray(bits))
 
 
@@ -106,10 +105,15 @@ def crop_from_mask(mask: Bool[np.ndarray, "height width"]) -> MaskCrop:
 
 def rle_area(rle: RLE) -> int:
     """Return the number of pixels that are set."""
-    return int(coco_mask.area(rle))
+    return int(coco_mask.area(_plain(rle)))
 
 
 def rle_box(rle: RLE) -> tuple[float, float, float, float]:
     """Return the tight box (x0, y0, x1, y1) of a mask; all zero if it is empty."""
-    x, y, w, h = (float(v) for v in coco_mask.toBbox(rle))
+    x, y, w, h = (float(v) for v in coco_mask.toBbox(_plain(rle)))
     return x, y, x + w, y + h
+
+
+def _plain(rle: RLE) -> dict:
+    """Return the same object as the API's annotations name it."""
+    return cast(dict, rle)

@@ -152,3 +152,29 @@ def test_to_coco_is_what_the_coco_api_reads(tmp_path):
     expected = np.zeros((4, 6))
     expected[1:3, 2:5] = 1
     np.testing.assert_array_equal(coco.annToMask(first), expected)
+
+
+def test_reading_changes_how_files_are_read_and_nothing_else(tmp_path):
+    deep = np.full((4, 6), 100, dtype=np.uint16)
+    deep[0, 0], deep[0, 1], deep[2:] = 0, 65535, 200
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    source = FileSource(path=tmp_path / "deep.png")
+    image = ImageRecord(id=1, file_name="deep.png", height=4, width=6, source=source)
+    plain = Dataset(name="deep", categories=(), images=(image,))
+    narrow = plain.reading(percentiles=(10.0, 90.0))
+    assert plain.images[0].read()[3, 3, 0] <= 1  # of 65535
+    assert narrow.images[0].read()[3, 3, 0] == 255
+    assert narrow.to_coco() == plain.to_coco()
+    limited = plain.reading(percentiles=(10.0, 90.0), max_pixels=23)
+    with pytest.raises(InputError, match=r"deep\.png"):
+        limited.images[0].read()
+
+
+def test_reading_leaves_images_without_files_alone(tmp_path):
+    class Drawn:
+        def read(self):
+            return PIXELS
+
+    image = ImageRecord(id=1, file_name="x", height=2, width=3, source=Drawn())
+    data = Dataset(name="x", categories=(), images=(image,))
+    assert data.reading(percentiles=(1.0, 99.0)).images == (image,)

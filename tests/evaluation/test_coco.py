@@ -112,6 +112,22 @@ def test_ids_and_order_of_categories_are_free(make):
     assert result.overall.ap == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("name", [str, lambda i: i if i % 2 else f"image {i}"])
+def test_image_ids_may_be_text(crowded_street, name):
+    def renamed(entries, key):
+        return [entry | {key: name(entry[key])} for entry in entries]
+
+    truth, detections = crowded_street
+    named = truth | {
+        "images": renamed(truth["images"], "id"),
+        "annotations": renamed(truth["annotations"], "image_id"),
+    }
+    for kind in ("segm", "bbox"):
+        expected = figures(truth, detections, kind, 100)
+        assert 0.1 < expected.overall.ap < 0.9
+        assert figures(named, renamed(detections, "image_id"), kind, 100) == expected
+
+
 def test_no_detections_give_zero_and_no_truth_gives_nothing(make):
     mask = make.rectangle(5, 5, 10, 10)
     truth = make.dataset([(1, 1, mask)])

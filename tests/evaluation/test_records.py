@@ -73,6 +73,8 @@ def test_strongest_are_taken_an_image_over_all_categories(make):
     ("change", "message"),
     [
         ({"image_id": 99}, "detection 1: image_id 99 is not among the 1 images"),
+        ({"image_id": "1"}, "detection 1: image_id '1' is not among the 1 images"),
+        ({"image_id": None}, "detection 1: image_id None is not among the 1 images"),
         ({"category_id": 7}, r"detection 1: category_id 7 is not a category .*\(1, 3\)"),
         (
             {"segmentation": {"size": [60, 40], "counts": "`V1"}},

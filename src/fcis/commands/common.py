@@ -1,66 +1,66 @@
-"""What several commands need: devices, weights, sizes, files that may not be writable."""
+"""What several commands need: weights, sizes, progress, files that may not be writable."""
 
 import json
 import os
+import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-import torch
+from tqdm import tqdm
 
 from fcis.errors import InputError
-from fcis.predictor import Predictor, load_predictor
+from fcis.predictor import Predictor, choose_device, load_predictor
 from fcis.recipe import ModelRecipe
 from fcis.weights.catalog import resolve_weights
 from fcis.weights.file import read_info
 
-
-def choose_device(text: str) -> str:
-    """Return the device that an option names; `auto` takes the fastest there is.
-
-    Raises:
-        InputError: no such device on this machine.
-    """
-    if text == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, _, number = text.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise InputError(f"--device {text}: must be auto, cpu, cuda, cuda:N or mps")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"--device {text}: torch sees no CUDA device; use --device cpu")
-    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
-        raise InputError(f"--device {text}: there are {torch.cuda.device_count()} CUDA devices")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"--device {text}: torch sees no MPS device; use --device cpu")
-    return text
+T = TypeVar("T")
+_LOG_INTERVAL = 30.0  # seconds between lines of progress where nobody watches
 
 
-def open_predictor(weights: str, size: str | None, device: str) -> Predictor:
+def open_predictor(weights: str | None, size: str | None, device: str) -> Predictor:
     """Return the predictor that options ask for.
 
     Raises:
         InputError: the weights or an option cannot be used.
     """
+    device = choose_device(device)
     path = resolve_weights(weights)
-    recipe = with_size(read_info(path).model, size) if size else None
-    return load_predictor(path, device=choose_device(device), recipe=recipe)
+    recipe = with_size(read_info(path).model, size) if size is not None else None
+    return load_predictor(path, device=device, recipe=recipe)
 
 
 def with_size(recipe: ModelRecipe, text: str) -> ModelRecipe:
-    """Return the recipe with the sides that `--size SHORT[:LONG]` names.
+    """Return the recipe with the sides that `--size SHORT[:LONG]` names; no LONG, no bound.
 
     Raises:
         InputError: not one or two whole numbers.
     """
-    short, _, long = text.partition(":")
-    good = short.isdigit() and int(short) >= 16 and (not long or long.isdigit())
-    if not good or (long and int(long) < int(short)):
-        raise InputError(f"--size {text}: expected SHORT or SHORT:LONG in pixels, e.g. 600:1000")
+    short, colon, long = text.partition(":")
+    good = _is_number(short) and int(short) >= 16 and (not colon or _is_number(long))
+    if not good or (colon and int(long) < int(short)):
+        raise InputError(
+            f"--size {text}: expected SHORT or SHORT:LONG in pixels, at least 16, e.g. 600:1000"
+        )
     changed = replace(
-        recipe.preprocessing, short_side=int(short), long_side=int(long) if long else 0
+        recipe.preprocessing, short_side=int(short), long_side=int(long) if colon else 0
     )
     return replace(recipe, preprocessing=changed)
+
+
+def progress(items: Iterable[T], *, total: int, what: str) -> Iterable[T]:
+    """Return the same items with a bar on standard error, if they take longer than a second."""
+    watched = sys.stderr.isatty()
+    return tqdm(
+        items,
+        total=total,
+        desc=what,
+        unit="image",
+        delay=1.0,
+        mininterval=0.1 if watched else _LOG_INTERVAL,
+    )
 
 
 def make_folder(path: Path) -> None:
@@ -79,6 +79,24 @@ def make_folder(path: Path) -> None:
         raise InputError(f"{path}: the folder cannot be written; choose another --out")
 
 
+def check_file(option: str, path: Path) -> None:
+    """Make the folder of a file that is to be written after long work.
+
+    Raises:
+        InputError: the file could not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{option} {path}: cannot be written ({error.strerror}); choose another file"
+        ) from None
+    if path.is_dir():
+        raise InputError(f"{option} {path}: is a folder; name a file in it")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{option} {path}: its folder cannot be written; choose another file")
+
+
 def write_json(path: Path, data: object) -> None:
     """Write a JSON file in one step.
 
@@ -88,7 +106,13 @@ def write_json(path: Path, data: object) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(data, indent=1) + "\n")
+        partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); make room or choose another place"
+        ) from None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

@@ -4,11 +4,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from fcis.commands.common import choose_device, make_folder, write_json
+from fcis.commands.common import make_folder, write_json
 from fcis.commands.evaluate import evaluate_predictor
 from fcis.data.dataset import Dataset
 from fcis.data.source import open_dataset
-from fcis.predictor import Predictor, load_predictor
+from fcis.predictor import Predictor, choose_device, load_predictor
 from fcis.recipes import named_recipe
 from fcis.training.run import BEST, for_dataset, train
 from fcis.visualize import contact_sheet

@@ -4,9 +4,8 @@ import argparse
 import time
 from dataclasses import replace
 
-from tqdm import tqdm
-
-from fcis.commands.common import open_predictor, write_json
+from fcis.coco_types import CocoDetection
+from fcis.commands.common import check_file, open_predictor, progress, write_json
 from fcis.data.dataset import Dataset
 from fcis.data.source import open_dataset
 from fcis.errors import InputError
@@ -17,8 +16,11 @@ from fcis.weights.file import WeightsInfo
 
 def run(options: argparse.Namespace) -> int:
     """Detect in every image, print the figures and write what was asked for."""
+    for option, path in (("--json", options.json), ("--predictions", options.predictions)):
+        if path is not None:
+            check_file(option, path)
     predictor = open_predictor(options.weights, options.size, options.device)
-    dataset = open_dataset(options.data, options.images)
+    dataset = replace(open_dataset(options.data, options.images), name=options.data)
     report, found = evaluate_predictor(predictor, dataset)
     print(report.summary())
     if options.predictions:
@@ -30,19 +32,20 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def evaluate_predictor(predictor: Predictor, dataset: Dataset) -> tuple[Report, list]:
-    """Return the figures of a predictor on a dataset, and its detections.
+def evaluate_predictor(
+    predictor: Predictor, dataset: Dataset
+) -> tuple[Report, list[CocoDetection]]:
+    """Return the figures of a predictor on a dataset, and its detections, low scores included.
 
     Raises:
-        InputError: the weights know other categories than the dataset.
+        InputError: the weights know other categories than the dataset, or an image cannot be
+            read.
     """
     ids = dataset_ids(predictor.info, dataset)
-    found: list = []
+    found: list[CocoDetection] = []
     started = time.perf_counter()
-    bar = tqdm(
-        predictor.detect_dataset(dataset), total=len(dataset), desc="evaluating", unit="image"
-    )
-    for instances in bar:
+    detected = predictor.detect_dataset(dataset)
+    for instances in progress(detected, total=len(dataset), what="evaluating"):
         found += replace(instances, category_ids=(0, *ids)).to_coco()
     seconds = (time.perf_counter() - started) / max(1, len(dataset))
     thresholds = dict(zip(ids, predictor.info.threshold_of()[1:], strict=True))

@@ -6,6 +6,8 @@ from importlib.metadata import version
 
 import torch
 
+from fcis.build import check_model
+from fcis.errors import InputError
 from fcis.recipe import ModelRecipe
 from fcis.recipes import RECIPES
 from fcis.weights.catalog import resolve_weights, zoo
@@ -14,10 +16,14 @@ from fcis.weights.file import WeightsInfo, read_info
 
 def run(options: argparse.Namespace) -> int:
     """Print the description of weights, or of the installation."""
-    if options.weights:
+    if options.weights is not None:
         path = resolve_weights(options.weights)
-        print(f"{path}")
-        print(describe_weights(read_info(path)))
+        info = read_info(path)
+        try:
+            check_model(info.model)
+        except InputError as error:
+            raise InputError(f"{path}: {error}; fetch or train the weights anew") from None
+        print(f"{path}\n{describe_weights(info)}")
         return 0
     print(describe_installation())
     return 0

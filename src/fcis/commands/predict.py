@@ -2,34 +2,45 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt16
 from PIL import Image
-from tqdm import tqdm
 
-from fcis.commands.common import make_folder, open_predictor, write_json
-from fcis.data.source import open_dataset
+from fcis.coco_types import CocoDetection
+from fcis.commands.common import make_folder, open_predictor, progress, write_json
+from fcis.commands.inputs import MASKS, OVERLAY, Job, find_jobs
 from fcis.errors import InputError
-from fcis.images import find_images, read_image
 from fcis.instances import Instances
 from fcis.predictor import Predictor
 
 KINDS = ("overlay", "coco", "masks")
 RESULTS = "predictions.json"
+INTERRUPTED = 130
+_MOST_NOTES = 10  # images of which it is said one by one that nothing was found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One image to look at: `name` is the stem of what is written for it."""
+@dataclass(slots=True)
+class _Outcome:
+    """What a run has found so far; masks are kept as run lengths, images not at all.
 
-    path: Path
-    name: str
-    image_id: int | str
-    file_name: str
+    Attributes:
+        results: of all images.
+        done: images that were looked at.
+        failures: one line for each image that could not be.
+        empty: images in which nothing reached the threshold.
+        notes: one line for each of the first of those.
+        top_score: the highest score in all of those.
+    """
+
+    results: list[CocoDetection] = field(default_factory=list)
+    done: int = 0
+    failures: list[str] = field(default_factory=list)
+    empty: int = 0
+    notes: list[str] = field(default_factory=list)
+    top_score: float = 0.0
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,88 +49,118 @@ def run(options: argparse.Namespace) -> int:
     threshold = options.score_threshold
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"--score-threshold {threshold}: expected a number from 0 to 1")
+    if options.max_pixels < 1:
+        raise InputError(f"--max-pixels {options.max_pixels}: expected a number above 0")
     predictor = open_predictor(options.weights, options.size, options.device)
-    jobs = list(_jobs(options.input, options.images))
+    jobs = find_jobs(
+        options.input,
+        predictor.info.model,
+        images_dir=options.images,
+        max_pixels=options.max_pixels,
+        out=options.out,
+    )
     make_folder(options.out)
-    results: list = []
-    failures: list[str] = []
-    counts: list[int] = []
+    outcome = _Outcome()
+    interrupted = False
     try:
-        for job in tqdm(jobs, desc="predicting", unit="image"):
-            try:
-                shown = _predict(predictor, job, options.max_pixels, threshold)
-            except InputError as error:
-                failures.append(str(error))
-                continue
-            counts.append(len(shown))
-            results += shown.to_coco()
-            _write_pictures(options.out, job, shown, kinds)
+        for job in progress(jobs, total=len(jobs), what="predicting"):
+            _do(job, predictor, threshold, options.out, kinds, outcome)
+    except KeyboardInterrupt:
+        interrupted = True
     finally:
         if "coco" in kinds:
-            write_json(options.out / RESULTS, results)
-    print(f"{sum(counts)} instances in {len(counts)} images: {options.out}")
-    for failure in failures:
-        print(f"fcis: {failure}", file=sys.stderr)
-    if failures:
-        print(f"fcis: {len(failures)} of {len(jobs)} images were left out", file=sys.stderr)
-    return 2 if failures else 0
+            write_json(options.out / RESULTS, outcome.results)
+    _report(outcome, len(jobs), options.out)
+    if interrupted:
+        print(f"fcis: interrupted after {outcome.done} of {len(jobs)} images", file=sys.stderr)
+        return INTERRUPTED
+    return 2 if outcome.failures else 0
 
 
 def _kinds(text: str) -> set[str]:
     kinds = {k.strip() for k in text.split(",") if k.strip()}
     unknown = sorted(kinds - set(KINDS))
     if unknown or not kinds:
-        raise InputError(f"--save {text}: expected some of {', '.join(KINDS)}")
+        raise InputError(f"--save {text}: expected some of {','.join(KINDS)}")
     return kinds
 
 
-def _jobs(inputs: list[str], images_dir: Path | None) -> Iterator[Job]:
-    """Yield the images of files, folders and globs, and of COCO annotation files."""
-    plain = [i for i in inputs if not i.endswith(".json")]
-    for data in (i for i in inputs if i.endswith(".json")):
-        dataset = open_dataset(data, images_dir, require_annotations=False)
-        for record in dataset.images:
-            path = Path(str(record.source))
-            name = Path(record.file_name).with_suffix("").as_posix()
-            yield Job(path=path, name=name, image_id=record.id, file_name=record.file_name)
-    if plain:
-        for found in find_images(plain):
-            yield Job(
-                path=found.path, name=found.name, image_id=found.name, file_name=str(found.path)
-            )
-
-
-def _predict(predictor: Predictor, job: Job, max_pixels: int, threshold: float | None) -> Instances:
-    """Return the instances of one image above the threshold; say so if there are none."""
-    percentiles = predictor.info.model.preprocessing.high_depth
-    image = read_image(job.path, max_pixels=max_pixels, percentiles=percentiles)
-    (found,) = predictor.detect([image])
+def _do(
+    job: Job,
+    predictor: Predictor,
+    threshold: float | None,
+    out: Path,
+    kinds: set[str],
+    outcome: _Outcome,
+) -> None:
+    """Look at one image and add to the outcome."""
+    try:
+        (found,) = predictor.detect([job.read()])
+    except InputError as error:
+        text = str(error)
+        outcome.failures.append(text if job.file_name in text else f"{job.file_name}: {text}")
+        return
     shown = predictor.shown(found, threshold)
     if len(shown) == 0:
-        best = f"the top score is {found.scores.max():.3f}" if len(found) else "nothing was found"
-        tqdm.write(f"{job.file_name}: no instance above the threshold; {best}", file=sys.stderr)
-    return replace(shown, image_id=job.image_id, file_name=job.file_name)
+        _note_empty(job, found, outcome)
+    shown = replace(
+        shown, image_id=job.image_id, file_name=job.file_name, category_ids=job.category_ids
+    )
+    _write_pictures(out, job.name, shown, kinds)
+    outcome.results += shown.to_coco()
+    outcome.done += 1
 
 
-def _write_pictures(folder: Path, job: Job, shown: Instances, kinds: set[str]) -> None:
-    """Write the overlay and the picture of masks."""
+def _note_empty(job: Job, found: Instances, outcome: _Outcome) -> None:
+    """Remember that nothing reached the threshold."""
+    top = float(found.scores.max()) if len(found) else 0.0
+    outcome.empty += 1
+    outcome.top_score = max(outcome.top_score, top)
+    if outcome.empty <= _MOST_NOTES:
+        best = f"the top score is {top:.3f}" if len(found) else "there is no score at all"
+        outcome.notes.append(f"{job.file_name}: nothing reaches the threshold; {best}")
+
+
+def _report(outcome: _Outcome, num_jobs: int, out: Path) -> None:
+    """Say what there is, and what is missing."""
+    for note in outcome.notes:
+        print(note, file=sys.stderr)
+    if outcome.empty > _MOST_NOTES:
+        print(
+            f"{outcome.empty} images in which nothing reaches the threshold; the top score of "
+            f"them all is {outcome.top_score:.3f}",
+            file=sys.stderr,
+        )
+    print(f"{_count(len(outcome.results), 'instance')} in {_count(outcome.done, 'image')}: {out}")
+    for failure in outcome.failures:
+        print(f"fcis: {' '.join(failure.split())}", file=sys.stderr)
+    if outcome.failures and num_jobs > 1:
+        print(f"fcis: {len(outcome.failures)} of {num_jobs} images left out", file=sys.stderr)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _write_pictures(folder: Path, name: str, shown: Instances, kinds: set[str]) -> None:
+    """Write the overlay and the picture of masks, both as large as the image."""
     try:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if "overlay" in kinds:
-            path = folder / f"{job.name}.overlay.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shown.draw().save(path)
+            shown.draw(scale=1).save(folder / f"{name}{OVERLAY}")
         if "masks" in kinds:
-            path = folder / f"{job.name}.masks.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(number_image(shown)).save(path)
+            Image.fromarray(number_image(shown)).save(folder / f"{name}{MASKS}")
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error}); choose another --out") from None
+        raise InputError(
+            f"{folder}: cannot be written ({error}); make room or choose another --out"
+        ) from None
 
 
 def number_image(instances: Instances) -> UInt16[np.ndarray, "height width"]:
     """Return a picture whose value is the number of the instance at a pixel, 0 where none is.
 
-    Where masks overlap, the instance with the higher score is in front.
+    Instances count from 1 in their order, which is that of `predictions.json`. Where masks
+    overlap, the one with the lower number is in front.
     """
     picture = np.zeros(instances.size, dtype=np.uint16)
     for i in range(len(instances) - 1, -1, -1):

@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from fcis.commands.common import choose_device
 from fcis.data.source import check_distinct, open_dataset
 from fcis.errors import InputError
+from fcis.predictor import choose_device
 from fcis.recipe import Recipe
 from fcis.recipe_json import from_json, with_setting
 from fcis.recipes import named_recipe
@@ -20,13 +20,15 @@ def run(options: argparse.Namespace) -> int:
     for setting in options.set:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise InputError(f"--set {setting}: expected KEY=VALUE")
+            raise InputError(f"--set {setting}: expected KEY=VALUE, e.g. steps=500")
         recipe = with_setting(recipe, key, value)
+    device = choose_device(options.device)
     check_distinct(options.train, options.val)
-    train_set = open_dataset(options.train, options.train_images)
+    percentiles = recipe.model.preprocessing.high_depth
+    train_set = open_dataset(options.train, options.train_images).reading(percentiles=percentiles)
     val_set = open_dataset(options.val, options.val_images)
     recipe = for_dataset(recipe, train_set)
-    weights = resolve_weights(options.weights) if options.weights else None
+    weights = resolve_weights(options.weights) if options.weights is not None else None
     folder = options.out or Path("runs") / recipe.name
     print(f"training {recipe.name} on {train_set.name}: {len(train_set)} images, run {folder}")
     result = train(
@@ -36,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         folder,
         weights=weights,
         resume=options.resume,
-        device=choose_device(options.device),
+        device=device,
     )
     print(summary(result))
     return 0
@@ -50,13 +52,15 @@ def read_recipe(text: str) -> Recipe:
     """
     if not text.endswith(".json"):
         return named_recipe(text)
-    path = Path(text)
     try:
-        return from_json(Recipe, json.loads(path.read_text()), text)
+        data = json.loads(Path(text).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{text}: cannot be read ({error.strerror})") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{text}: not JSON (line {error.lineno}: {error.msg})") from None
+        raise InputError(
+            f"{text}: cannot be read ({error.strerror}); give a recipe.json or the name of a recipe"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{text}: not valid JSON ({error}); give a recipe.json") from None
+    return from_json(Recipe, data, text)
 
 
 def summary(result: RunResult) -> str:

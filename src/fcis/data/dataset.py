@@ -4,7 +4,7 @@ Every reader of `fcis.data` ends here. Dataset ids (of categories and images) ex
 `fcis.data` and `fcis.evaluation`; everything else knows labels 1..C.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from jaxtyping import Float64, UInt8
 
 from fcis.coco_types import CocoAnnotation, CocoDataset, ImageId
 from fcis.errors import InputError
-from fcis.images import read_image
+from fcis.images import MAX_PIXELS, PERCENTILES, read_image
 from fcis.masks import RLE, rle_from_polygons
 
 
@@ -80,9 +80,17 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource:
-    """The pixels of an image file, decoded at each read."""
+    """The pixels of an image file, decoded at each read.
+
+    Attributes:
+        path: the file.
+        max_pixels: the most pixels that are accepted.
+        percentiles: of the values of a 16-bit or float image, what becomes 0 and 255.
+    """
 
     path: Path
+    max_pixels: int = MAX_PIXELS
+    percentiles: tuple[float, float] = PERCENTILES
 
     def read(self) -> UInt8[np.ndarray, "height width 3"]:
         """Return the RGB image as `fcis.images.read_image` does.
@@ -90,7 +98,7 @@ class FileSource:
         Raises:
             InputError: the file cannot be read as an image.
         """
-        return read_image(self.path)
+        return read_image(self.path, max_pixels=self.max_pixels, percentiles=self.percentiles)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -173,6 +181,24 @@ class Dataset:
     def class_names(self) -> tuple[str, ...]:
         """Return the name of every label; label 0 is "background"."""
         return ("background", *(category.name for category in self.categories))
+
+    def reading(
+        self, *, percentiles: tuple[float, float], max_pixels: int = MAX_PIXELS
+    ) -> "Dataset":
+        """Return the same dataset with its image files read as a network asks for it.
+
+        Args:
+            percentiles: of the values of a 16-bit or float image, what becomes 0 and 255.
+            max_pixels: the most pixels that are accepted.
+        """
+
+        def changed(record: ImageRecord) -> ImageRecord:
+            if not isinstance(record.source, FileSource):
+                return record
+            source = replace(record.source, percentiles=percentiles, max_pixels=max_pixels)
+            return replace(record, source=source)
+
+        return replace(self, images=tuple(changed(record) for record in self.images))
 
     def to_coco(self) -> CocoDataset:
         """Return the dataset as a COCO annotation file holds it, ready for JSON or evaluation.

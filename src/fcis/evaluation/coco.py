@@ -1,7 +1,7 @@
 """The figures of the COCO benchmark, by the COCO API's own code (faster-coco-eval)."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from jaxtyping import Float
 
+from fcis.coco_types import ImageId
 from fcis.evaluation.records import EvaluationSet, ScoredInstance, TrueInstance
 
 _LOGGER = logging.getLogger(__name__)
@@ -123,11 +124,12 @@ def _api(
 
     Instances are numbered from 1: the API takes the id 0 for "unmatched".
     """
+    numbers = _numbers(evaluation_set.image_sizes)
     annotations: list[dict[str, object]] = []
     for number, instance in enumerate(instances, start=1):
         annotation: dict[str, object] = {
             "id": number,
-            "image_id": instance.image_id,
+            "image_id": numbers[instance.image_id],
             "category_id": instance.category_id,
             "bbox": list(instance.box),
             "segmentation": instance.mask,
@@ -139,9 +141,20 @@ def _api(
             annotation |= {"area": area, "iscrowd": 0, "score": instance.score}
         annotations.append(annotation)
     images = [
-        {"id": image_id, "height": height, "width": width}
+        {"id": numbers[image_id], "height": height, "width": width}
         for image_id, (height, width) in evaluation_set.image_sizes.items()
     ]
     categories = [{"id": i, "name": name} for i, name in evaluation_set.category_names.items()]
     dataset = {"images": images, "annotations": annotations, "categories": categories}
     return COCO(dataset, print_function=_LOGGER.debug)
+
+
+def _numbers(image_ids: Iterable[ImageId]) -> dict[ImageId, int]:
+    """Return a number for each image id; the API sorts images by it and does not take text.
+
+    Ids that are all numbers stay what they are: their order decides between equal scores.
+    """
+    ids = list(image_ids)
+    if all(isinstance(image_id, int) for image_id in ids):
+        return {image_id: int(image_id) for image_id in ids}
+    return {image_id: number for number, image_id in enumerate(ids, start=1)}

@@ -14,7 +14,9 @@ from fcis.evaluation.records import (
 MATCH_IOU = 0.5
 
 
-def best_thresholds(ground_truth: CocoDataset, detections: Sequence[CocoDetection]) -> dict[int, float]:
+def best_thresholds(
+    ground_truth: CocoDataset, detections: Sequence[CocoDetection]
+) -> dict[int, float]:
     """Return for each category id the score threshold with the best F1 at mask IoU 0.5.
 
     A detection passes if its score is at least the threshold; matching is one to one, in the order

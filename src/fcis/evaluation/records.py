@@ -80,12 +80,13 @@ def read_evaluation_set(
     truth = []
     for annotation in ground_truth["annotations"]:
         who = f"annotation {annotation['id']}"
-        _check_ids(who, annotation["image_id"], annotation["category_id"], sizes, names)
+        image_id = _image_of(who, annotation["image_id"], sizes)
+        _check_category(who, annotation["category_id"], names)
         truth.append(
             TrueInstance(
-                image_id=annotation["image_id"],
+                image_id=image_id,
                 category_id=annotation["category_id"],
-                mask=_mask(who, annotation["segmentation"], sizes[annotation["image_id"]]),
+                mask=_mask(who, annotation["segmentation"], sizes[image_id]),
                 box=_box(annotation["bbox"]),
                 area=float(annotation["area"]),
                 is_crowd=bool(annotation.get("iscrowd", 0)),
@@ -94,12 +95,13 @@ def read_evaluation_set(
     found = []
     for index, detection in enumerate(detections):
         who = f"detection {index}"
-        _check_ids(who, detection["image_id"], detection["category_id"], sizes, names)
+        image_id = _image_of(who, detection["image_id"], sizes)
+        _check_category(who, detection["category_id"], names)
         found.append(
             ScoredInstance(
-                image_id=detection["image_id"],
+                image_id=image_id,
                 category_id=detection["category_id"],
-                mask=_mask(who, detection["segmentation"], sizes[detection["image_id"]]),
+                mask=_mask(who, detection["segmentation"], sizes[image_id]),
                 box=_box(detection["bbox"]),
                 score=float(detection["score"]),
             )
@@ -139,18 +141,19 @@ def _unique_names(categories: Sequence[CocoCategory]) -> dict[int, str]:
     }
 
 
-def _check_ids(
-    who: str,
-    image_id: int,
-    category_id: int,
-    sizes: Mapping[int, tuple[int, int]],
-    names: Mapping[int, str],
-) -> None:
-    if image_id not in sizes:
+def _image_of(
+    who: str, image_id: ImageId | None, sizes: Mapping[ImageId, tuple[int, int]]
+) -> ImageId:
+    """Return the id, which must be that of an image of the ground truth."""
+    if image_id is None or image_id not in sizes:
         raise InputError(
             f"{who}: image_id {image_id!r} is not among the {len(sizes)} images of the ground "
             "truth; evaluate predictions of the same data set"
         )
+    return image_id
+
+
+def _check_category(who: str, category_id: int, names: Mapping[int, str]) -> None:
     if category_id not in names:
         known = ", ".join(map(str, list(names)[:10])) + (", ..." if len(names) > 10 else "")
         raise InputError(

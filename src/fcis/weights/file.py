@@ -5,6 +5,7 @@ file is ever executed.
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fcis.errors import InputError
+from fcis.evaluation.records import DEFAULT_THRESHOLD
 from fcis.recipe import ModelRecipe
 from fcis.recipe_json import from_json, to_json
 
 FORMAT = 1
-DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +65,14 @@ def save_weights(path: Path, model: nn.Module, info: WeightsInfo) -> None:
         "licence": info.licence,
     }
     state = {k: v.detach().cpu().contiguous() for k, v in _state(model).items()}
-    partial = path.with_suffix(".partial")
+    partial = path.with_name(f"{path.name}.partial")
     try:
         save_file(state, partial, metadata={"fcis": json.dumps(entry, sort_keys=True)})
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another") from None
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be written ({error}); choose another place") from None
 
 
 def read_info(path: Path) -> WeightsInfo:
@@ -81,12 +84,12 @@ def read_info(path: Path) -> WeightsInfo:
     with _open(path) as file:
         entry = (file.metadata() or {}).get("fcis")
     if entry is None:
-        raise InputError(f"{path}: has no description by fcis; `fcis convert` makes such files")
+        raise InputError(f"{path}: has no description by fcis; give weights that fcis has trained")
     try:
         data = json.loads(entry)
         if data["format"] != FORMAT:
             raise InputError(f"{path}: format {data['format']} is not known; update fcis")
-        return WeightsInfo(
+        info = WeightsInfo(
             model=from_json(ModelRecipe, data["model"], f"{path}: model"),
             recipe=str(data["recipe"]),
             thresholds=tuple(float(t) for t in data["thresholds"]),
@@ -94,10 +97,18 @@ def read_info(path: Path) -> WeightsInfo:
             metrics=tuple((str(k), float(v)) for k, v in data["metrics"].items()),
             licence=str(data["licence"]),
         )
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
         raise InputError(f"{path}: its description is damaged; fetch or train it anew") from None
+    if len(info.thresholds) not in (0, len(info.model.class_names)):
+        raise InputError(
+            f"{path}: has {len(info.thresholds)} thresholds for {len(info.model.class_names)} "
+            "categories; fetch or train it anew"
+        )
+    if not all(map(math.isfinite, info.thresholds)):
+        raise InputError(f"{path}: a threshold is not finite; fetch or train it anew")
+    return info
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -140,9 +151,19 @@ def with_metrics(
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:
-    """Return all arrays of a safetensors file as float32."""
+    """Return all arrays of a safetensors file as float32.
+
+    Raises:
+        InputError: no such file, not a safetensors file, or arrays of other than real numbers.
+    """
+    arrays = {}
     with _open(path) as file:
-        return {name: file.get_tensor(name).to(torch.float32) for name in file.keys()}  # noqa: SIM118
+        for name in file.keys():
+            array = file.get_tensor(name)
+            if not array.is_floating_point():
+                raise InputError(f"{path}: {name} holds {array.dtype}, expected real numbers")
+            arrays[name] = array.to(torch.float32)
+    return arrays
 
 
 def _open(path: Path) -> safe_open:

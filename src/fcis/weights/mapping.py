@@ -1,6 +1,7 @@
-"""Names of the backbone's arrays in other files: data for converters, no arrays, no files.
+"""Names of the network's arrays in other files: data for converters, no arrays, no files.
 
-Every array keeps its shape, layout and channel order; only the name changes.
+In the release's files every array has our shape, layout and channel order; only the name differs.
+The same holds for the backbone's arrays in ChainerCV's files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,16 @@ PARTS = {
     ("conv2", "bn2"): ("branch2b", "conv2"),
     ("conv3", "bn3"): ("branch2c", "conv3"),
     ("downsample.0", "downsample.1"): ("branch1", "residual_conv"),
+}
+
+# Our layer -> the release's layer, with a weight and a bias each
+HEAD_LAYERS = {
+    "rpn.conv": "rpn_conv_3x3",
+    "rpn.scores": "rpn_cls_score",
+    "rpn.deltas": "rpn_bbox_pred",
+    "head.reduction": "conv_new_1",
+    "head.classes": "fcis_cls_seg",
+    "head.boxes": "fcis_bbox",
 }
 
 # our name of a norm's array -> kind in an MXNet file, the release's name, ChainerCV's name
@@ -58,6 +69,23 @@ def official_names(depths: Sequence[int]) -> dict[str, str]:
         for array, (kind, word, _) in NORM_ARRAYS.items():
             names[f"{block}.{norm}.{array}"] = f"{kind}:bn{stage}{letter}_{branch}_{word}"
     return names
+
+
+def official_head_names() -> dict[str, str]:
+    """Return the name of each array of RPN and head in the release's files, by our name.
+
+    Ours are names of the whole model, theirs carry `arg:`. A file may hold two arrays more,
+    `fcis_bbox_weight_test` and `fcis_bbox_bias_test`, which must not be loaded: the box stds are
+    folded into them, and the network applies these itself.
+
+    Official: symbols/resnet_v1_101_fcis.py:685-693, 788-797; fcis/core/callback.py:53-64 @309f6c9
+    (reference: 4.5, 8.1).
+    """
+    return {
+        f"{ours}.{array}": f"arg:{theirs}_{array}"
+        for ours, theirs in HEAD_LAYERS.items()
+        for array in ("weight", "bias")
+    }
 
 
 def chainercv_names(depths: Sequence[int]) -> dict[str, str]:

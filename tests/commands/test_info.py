@@ -1,0 +1,47 @@
+import shutil
+
+import pytest
+
+from fcis.recipes import RECIPES
+
+
+def test_installation(fcis):
+    code, out, _ = fcis("info")
+    assert code == 0
+    assert out.startswith("fcis ")
+    assert "torch " in out and "cpu: " in out
+    for name, make in RECIPES.items():
+        assert f"  {name} " in out and make().description in out
+
+
+def test_weights_of_the_package_are_listed(fcis, tiny_weights, monkeypatch):
+    monkeypatch.setattr("fcis.commands.info.zoo", lambda: {"small": tiny_weights})
+    assert "  small                  AP 0.125\n" in fcis("info")[1]
+    monkeypatch.setattr("fcis.commands.info.zoo", dict)
+    assert fcis("info")[1].endswith("  none; train your own with `fcis train`\n")
+
+
+@pytest.mark.parametrize("as_run", [False, True])
+def test_weights(fcis, tiny_weights, tmp_path, as_run):
+    path = tiny_weights
+    if as_run:
+        shutil.copy(tiny_weights, tmp_path / "best.safetensors")
+        path = tmp_path
+    code, out, _ = fcis("info", path)
+    assert code == 0
+    for text in (
+        f"{path}",
+        "recipe       tiny",
+        "trained on   nothing",
+        "metrics      AP 0.125",
+        "licence      MIT",
+        "classes      8",
+        "1 disc (operating threshold 0.900)",
+        "8 hourglass (operating threshold 0.900)",
+    ):
+        assert text in out
+
+
+def test_bad_weights(refused, tmp_path):
+    assert "no such weights" in refused("info", tmp_path / "x")
+    assert "has no best.safetensors" in refused("info", tmp_path)

@@ -1,0 +1,55 @@
+"""The Python interface as the documentation shows it."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fcis
+from fcis.predictor import Predictor
+
+
+def test_as_documented(tiny_weights, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "cells.png")
+    predictor = fcis.load(tiny_weights, device="cpu")
+    assert isinstance(predictor, Predictor)
+    instances = predictor.predict(str(tmp_path / "cells.png"), score_threshold=0)
+    n = len(instances)
+    assert isinstance(instances, fcis.Instances) and n > 0
+    assert instances.boxes.shape == (n, 4) and instances.masks.shape == (n, 48, 64)
+    assert instances.class_names[instances.labels[0]] in predictor.info.model.class_names
+    results = instances.to_coco()
+    assert len(results) == n and results[0]["file_name"] == str(tmp_path / "cells.png")
+    instances.draw().save(tmp_path / "out.png")
+    Image.open(tmp_path / "out.png").load()
+
+
+def test_load_takes_names_paths_and_run_folders(tiny_weights, tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    shutil.copy(tiny_weights, tmp_path / "run" / "best.safetensors")
+    monkeypatch.setattr("fcis.weights.catalog.zoo", lambda: {"small": tiny_weights})
+    for weights in (str(tiny_weights), tmp_path / "run", "small", None):
+        assert fcis.load(weights, device="cpu").info.recipe == "tiny"
+
+
+def test_load_takes_the_fastest_device(tiny_weights, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    assert fcis.load(tiny_weights).device == "cpu"
+
+
+def test_load_refuses(tmp_path):
+    with pytest.raises(fcis.InputError, match="none: no such weights; give"):
+        fcis.load("none")
+    with pytest.raises(fcis.InputError, match=r"this folder has no best\.safetensors"):
+        fcis.load(tmp_path)
+
+
+def test_import_is_light():
+    code = "import sys, fcis; print([m for m in ('torch', 'timm', 'scipy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n", done.stderr

@@ -1,0 +1,199 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fcis.data.source import open_dataset
+from fcis.errors import InputError
+from fcis.model.fcis import FCIS
+from fcis.predictor import Predictor, choose_device, load_predictor
+from fcis.weights.file import load_weights, read_info, save_weights
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_weights):
+    return load_predictor(tiny_weights)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def same(first, second):
+    np.testing.assert_array_equal(first.scores, second.scores)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    np.testing.assert_array_equal(first.masks, second.masks)
+
+
+def test_one_image_in_every_form(predictor, tmp_path):
+    pixels = noise(48, 64, 3)
+    path = tmp_path / "x.png"
+    Image.fromarray(pixels).save(path)
+    first = predictor.predict(pixels, score_threshold=0)
+    assert len(first) == 20 and first.size == (48, 64)
+    np.testing.assert_array_equal(first.image, pixels)
+    for form in (path, str(path), Image.fromarray(pixels)):
+        same(predictor.predict(form, score_threshold=0), first)
+    assert predictor.predict(path).file_name == str(path)
+    assert first.file_name == ""
+
+
+def test_results_are_arrays_in_pixels_of_the_image(predictor):
+    found = predictor.predict(noise(48, 64, 3), score_threshold=0)
+    n = len(found)
+    assert (found.boxes.shape, found.boxes.dtype) == ((n, 4), np.float32)
+    assert (found.scores.shape, found.scores.dtype) == ((n,), np.float32)
+    assert (found.labels.shape, found.labels.dtype) == ((n,), np.int64)
+    assert (found.masks.shape, found.masks.dtype) == ((n, 48, 64), np.bool_)
+    assert found.class_names[0] == "background" and found.labels.min() >= 1
+    assert (np.diff(found.scores) <= 0).all()
+    for box, mask in zip(found.boxes, found.masks, strict=True):
+        rows, columns = np.nonzero(mask)
+        assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def test_a_list_gives_a_list_and_each_image_the_same_as_alone(predictor):
+    images = [noise(40, 56, 3, seed=1), noise(64, 32, 3, seed=2)]
+    together = predictor.predict(images, score_threshold=0)
+    assert [f.size for f in together] == [(40, 56), (64, 32)]
+    for image, found in zip(images, together, strict=True):
+        same(found, predictor.predict(image, score_threshold=0))
+    assert predictor.predict([]) == []
+
+
+def test_a_batch_gives_each_image_the_same_as_alone(predictor):
+    images = [noise(40, 56, 3, seed=1), noise(64, 32, 3, seed=2)]
+    for image, found in zip(images, predictor.detect(images), strict=True):
+        (alone,) = predictor.detect([image])
+        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-5)
+        assert len(found) == len(alone) and found.size == image.shape[:2]
+
+
+def test_operating_thresholds_hold_class_by_class(predictor):
+    found = predictor.predict(noise(48, 64, 3), score_threshold=0)
+    assert len(predictor.predict(noise(48, 64, 3))) == 0  # all are 0.9
+    label = int(found.labels[0])
+    limits = [0.9] * 8
+    limits[label - 1] = 0.0
+    own = Predictor(predictor.model, replace(predictor.info, thresholds=tuple(limits)))
+    shown = own.predict(noise(48, 64, 3))
+    assert set(shown.labels.tolist()) == {label}
+    assert len(shown) == (found.labels == label).sum()
+    # an explicit threshold takes their place
+    same(own.predict(noise(48, 64, 3), score_threshold=0), found)
+
+
+def test_deep_images_use_the_percentiles_of_the_weights(predictor, tmp_path):
+    values = np.full((40, 40), 100, dtype=np.uint16)
+    values[0, 0], values[0, 1], values[20:] = 0, 65535, 200
+    path = tmp_path / "deep.png"
+    Image.fromarray(values).save(path)
+
+    def step(percentiles):
+        model = replace(
+            predictor.info.model,
+            preprocessing=replace(predictor.info.model.preprocessing, high_depth=percentiles),
+        )
+        own = Predictor(predictor.model, replace(predictor.info, model=model))
+        steps = []
+        for form in (values, path, Image.open(path)):
+            levels = own.read(form).astype(int)
+            assert levels.shape == (40, 40, 3)
+            steps.append(levels[30, 30, 0] - levels[10, 10, 0])
+        assert len(set(steps)) == 1
+        return steps[0]
+
+    assert step((0.1, 99.9)) > 90
+    assert step((0.0, 100.0)) <= 1
+
+
+def test_files_are_turned_upright_and_pillow_images_are_not(predictor, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(noise(40, 56, 3)).save(path, exif=exif)
+    assert predictor.predict(path).size == (56, 40)
+    assert predictor.predict(Image.open(path)).size == (40, 56)
+
+
+def test_datasets_are_labelled_with_their_ids(predictor):
+    dataset = open_dataset("scenes:2:4")
+    found = list(predictor.detect_dataset(dataset))
+    assert [(f.image_id, f.file_name) for f in found] == [
+        (record.id, record.file_name) for record in dataset.images
+    ]
+    (alone,) = predictor.detect([dataset.images[1].read()])
+    same(found[1], alone)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("missing.png", "missing.png: no such file"),
+        (np.zeros((0, 5, 3), np.uint8), "image"),
+        (np.zeros((5, 5, 2), np.uint8), "image"),
+    ],
+)
+def test_bad_images(predictor, image, message):
+    with pytest.raises(InputError, match=message):
+        predictor.predict(image)
+    with pytest.raises(InputError, match=message):
+        predictor.predict([image])
+
+
+def test_too_little_memory_is_said(predictor, monkeypatch):
+    def detect(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 40 GiB")
+
+    monkeypatch.setattr(FCIS, "detect", detect)
+    with pytest.raises(InputError, match=r"^device cpu: too little memory for 1 image\(s\) resiz"):
+        predictor.predict(noise(48, 64, 3))
+
+
+def test_changed_test_time_settings(tiny_weights):
+    recipe = read_info(tiny_weights).model
+    recipe = replace(recipe, detection=replace(recipe.detection, max_detections=3))
+    found = load_predictor(tiny_weights, recipe=recipe).predict(noise(48, 64, 3), score_threshold=0)
+    assert len(found) == 3
+
+
+def test_recipes_that_make_no_sense_name_the_file(tiny_weights, tmp_path):
+    info = read_info(tiny_weights)
+    predictor = load_predictor(tiny_weights)
+    model = replace(info.model, rpn=replace(info.model.rpn, nms=0.0))
+    path = tmp_path / "odd.safetensors"
+    save_weights(path, predictor.model, replace(info, model=model))
+    with pytest.raises(InputError, match=r"odd\.safetensors: recipe: rpn\.nms is 0\.0"):
+        load_predictor(path)
+    load_weights(path, predictor.model)  # its arrays are fine
+
+
+def test_choose_device(monkeypatch):
+    assert choose_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == "cpu"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert (choose_device("auto"), choose_device("mps")) == ("mps", "mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("auto") == "cuda"
+    assert (choose_device("cuda"), choose_device("cuda:1")) == ("cuda", "cuda:1")
+    with pytest.raises(InputError, match="device cuda:2: there are 2, counted from cuda:0"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.parametrize("text", ["", "tpu", "cuda:", "cuda:x", "cpu:0", "mps:1", "cuda:²", "CPU"])
+def test_devices_that_are_none(text):
+    with pytest.raises(InputError, match=r"device .*: must be auto, cpu, cuda, cuda:N or mps"):
+        choose_device(text)
+
+
+def test_devices_that_are_not_there(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for text, message in (("cuda:0", "torch sees no CUDA"), ("mps", "torch sees no MPS")):
+        with pytest.raises(InputError, match=f"device {text}: {message} device; use cpu"):
+            choose_device(text)

@@ -1,0 +1,302 @@
+import json
+import os
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from fcis.build import build_model
+from fcis.errors import InputError
+from fcis.recipe_json import to_json
+from fcis.recipes import named_recipe
+from fcis.weights.file import (
+    WeightsInfo,
+    load_weights,
+    load_what_fits,
+    read_arrays,
+    read_info,
+    save_weights,
+    with_metrics,
+)
+
+
+@pytest.fixture
+def info():
+    model = replace(named_recipe("tiny").model, class_names=("a", "b"), category_ids=(4, 9))
+    return WeightsInfo(
+        model=model,
+        recipe="tiny",
+        thresholds=(0.25, 0.75),
+        training_data="some images",
+        metrics=(("AP", 0.5), ("AP50", 0.625)),
+        licence="CC0",
+    )
+
+
+@pytest.fixture
+def model(info):
+    return build_model(info.model, seed=1)
+
+
+@pytest.fixture
+def path(tmp_path, model, info):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, model, info)
+    return path
+
+
+def same(first, second):
+    return all(torch.equal(v, second.state_dict()[k]) for k, v in first.state_dict().items())
+
+
+def test_the_way_there_and_back(path, model, info):
+    assert read_info(path) == info
+    other = build_model(read_info(path).model, seed=2)
+    assert not same(model, other)
+    load_weights(path, other)
+    assert same(model, other)
+    assert not any(name.endswith("num_batches_tracked") for name in read_arrays(path))
+
+
+def test_the_same_weights_give_the_same_bytes(path, tmp_path, model, info):
+    again = tmp_path / "again.safetensors"
+    save_weights(again, model, info)
+    assert again.read_bytes() == path.read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["again.safetensors", "w.safetensors"]
+
+
+def test_arrays_that_do_not_lie_row_by_row(tmp_path, model, info):
+    with torch.no_grad():
+        weight = model.rpn.conv.weight
+        model.rpn.conv.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
+    save_weights(tmp_path / "w.safetensors", model, info)
+    assert torch.equal(read_arrays(tmp_path / "w.safetensors")["rpn.conv.weight"], weight)
+
+
+def test_figures_and_thresholds(info):
+    assert info.threshold_of() == (1.0, 0.25, 0.75)
+    assert replace(info, thresholds=()).threshold_of() == (1.0, 0.5, 0.5)
+    changed = with_metrics(info, {"b": 2.0, "a": 1.0}, (0.5, 0.6))
+    assert changed.metrics == (("a", 1.0), ("b", 2.0)) and changed.thresholds == (0.5, 0.6)
+
+
+def test_half_precision_is_read_as_float32(tmp_path):
+    save_file({"a": torch.tensor([1.5], dtype=torch.float16)}, tmp_path / "half.safetensors")
+    (value,) = read_arrays(tmp_path / "half.safetensors").values()
+    assert value.dtype == torch.float32 and value.tolist() == [1.5]
+
+
+# what does not fit
+
+
+def rewritten(path, arrays):
+    """The file with other arrays and the description it had."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(arrays, path, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("missing", r"w\.safetensors: does not fit the model \(head\.boxes\.bias is missing\)"),
+        ("extra", r"does not fit the model \(surplus is not part of it\); is the file complete\?"),
+        ("shape", r"\(rpn\.conv\.bias is \(3,\) instead of \(16,\)\)"),
+    ],
+)
+def test_every_array_is_accounted_for(path, model, change, message):
+    arrays = read_arrays(path)
+    if change == "missing":
+        del arrays["head.boxes.bias"]
+    elif change == "extra":
+        arrays["surplus"] = torch.zeros(1)
+    else:
+        arrays["rpn.conv.bias"] = torch.zeros(3)
+    rewritten(path, arrays)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(InputError, match=message):
+        load_weights(path, model)
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in before.items())
+
+
+def test_what_fits_is_loaded_and_the_rest_is_told(path, info):
+    recipe = replace(info.model, class_names=("a", "c"))
+    other, before = build_model(recipe, seed=2), build_model(recipe, seed=2)
+    new = load_what_fits(path, other, recipe.class_names)
+    assert new == ["head.classes.bias", "head.classes.weight"]
+    assert torch.equal(other.head.classes.weight, before.head.classes.weight)
+    assert not torch.equal(other.head.boxes.weight, before.head.boxes.weight)
+    equal = build_model(info.model, seed=2)
+    assert load_what_fits(path, equal, info.model.class_names) == []
+    wider = replace(info.model, rpn=replace(info.model.rpn, channels=17))
+    new = load_what_fits(path, build_model(wider), wider.class_names)
+    assert new == [
+        "rpn.conv.bias", "rpn.conv.weight", "rpn.deltas.weight", "rpn.scores.weight"
+    ]  # fmt: skip
+
+
+def test_nothing_that_fits(path):
+    with pytest.raises(InputError, match=r"w\.safetensors: no array fits this recipe; choose the"):
+        load_what_fits(path, nn.Linear(2, 2), ("a",))
+
+
+# damaged, foreign and hostile files
+
+
+def crafted(path, header, body=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def test_no_such_file(tmp_path):
+    for path in (tmp_path / "gone.safetensors", tmp_path):
+        for read in (read_info, read_arrays):
+            with pytest.raises(InputError, match=r"no such weights file; `fcis info` lists"):
+                read(path)
+
+
+def test_damaged_files(path):
+    whole = path.read_bytes()
+    length = len(whole)
+    contents = [b"", b"\xff" * 100, b"PK\x03\x04" + b"\0" * 50]
+    contents += [whole[:cut] for cut in (4, 8, 100, length // 2, length - 1)]
+    contents.append(whole + b"more")
+    for content in contents:
+        path.write_bytes(content)
+        for read in (read_info, read_arrays):
+            with pytest.raises(InputError, match=r"w\.safetensors: not a safetensors file or dam"):
+                read(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 400]}},
+        {"a": {"dtype": "XX", "shape": [1], "data_offsets": [0, 4]}},
+        {"__metadata__": {"fcis": 3}},
+        b"[" * 100_000,
+    ],
+)
+def test_headers_that_lie(tmp_path, header):
+    path = tmp_path / "w.safetensors"
+    crafted(path, header, b"\0" * 4)
+    with pytest.raises(InputError, match="not a safetensors file or damaged"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("I64", 8), ("BOOL", 1), ("C64", 8)])
+def test_arrays_of_other_than_real_numbers(tmp_path, dtype, size):
+    path = tmp_path / "w.safetensors"
+    crafted(path, {"x": {"dtype": dtype, "shape": [1], "data_offsets": [0, size]}}, b"\0" * size)
+    with pytest.raises(InputError, match=r"w\.safetensors: x holds torch\.\w+, expected real num"):
+        read_arrays(path)
+
+
+def test_a_file_of_others(tmp_path):
+    path = tmp_path / "w.safetensors"
+    for metadata in (None, {"format": "pt"}):
+        save_file({"a": torch.zeros(2)}, path, metadata=metadata)
+        with pytest.raises(InputError, match="has no description by fcis"):
+            read_info(path)
+
+
+def described(path, entry):
+    text = entry if isinstance(entry, str) else json.dumps(entry)
+    save_file({"a": torch.zeros(2)}, path, metadata={"fcis": text})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "{",
+        "[]",
+        "3",
+        "null",
+        "[" * 200_000,
+        {"model": None, "format": 1},
+        {"thresholds": 3},
+        {"thresholds": ["x", "y"]},
+        {"metrics": [1]},
+        {"metrics": {"AP": "x"}},
+        {"metrics": {"AP": None}},
+    ],
+)
+def test_damaged_descriptions(tmp_path, info, change):
+    path = tmp_path / "w.safetensors"
+    entry = json.loads(json.dumps(entry_of(info)))
+    described(path, change if isinstance(change, str) else entry | change)
+    with pytest.raises(
+        InputError, match=r"w\.safetensors: (its description is damaged|model: exp)"
+    ):
+        read_info(path)
+
+
+def entry_of(info):
+    return {
+        "format": 1,
+        "model": to_json(info.model),
+        "recipe": info.recipe,
+        "thresholds": list(info.thresholds),
+        "training_data": info.training_data,
+        "metrics": dict(info.metrics),
+        "licence": info.licence,
+    }
+
+
+@pytest.mark.parametrize("field", ["format", "model", "recipe", "thresholds", "metrics", "licence"])
+def test_descriptions_with_a_field_missing(tmp_path, info, field):
+    entry = entry_of(info)
+    del entry[field]
+    described(tmp_path / "w.safetensors", entry)
+    with pytest.raises(InputError, match="its description is damaged"):
+        read_info(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, r"w\.safetensors: format 2 is not known; update fcis"),
+        ({"model": {"shape": 1}}, r"w\.safetensors: model: unknown field 'shape'"),
+        ({"thresholds": [0.5]}, "has 1 thresholds for 2 categories"),
+        ({"thresholds": [0.5, float("nan")]}, "a threshold is not finite"),
+    ],
+)
+def test_descriptions_that_make_no_sense(tmp_path, info, change, message):
+    described(tmp_path / "w.safetensors", entry_of(info) | change)
+    with pytest.raises(InputError, match=message):
+        read_info(tmp_path / "w.safetensors")
+
+
+# writing
+
+
+def test_an_interrupted_write_leaves_the_previous_file(path, info, monkeypatch):
+    before = path.read_bytes()
+
+    def stops(_, partial, **__):
+        Path(partial).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fcis.weights.file.save_file", stops)
+        with pytest.raises(KeyboardInterrupt):
+            save_weights(path, build_model(info.model, seed=7), info)
+    assert path.read_bytes() == before
+    save_weights(path, build_model(info.model, seed=7), info)
+    assert path.read_bytes() != before
+    assert os.listdir(path.parent) == ["w.safetensors"]
+
+
+def test_places_that_cannot_be_written(tmp_path, model, info):
+    with pytest.raises(InputError, match=r"w\.safetensors: cannot be written \(.*No such file"):
+        save_weights(tmp_path / "gone" / "w.safetensors", model, info)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"folder: cannot be written \(.*[Dd]irectory"):
+        save_weights(tmp_path / "folder", model, info)
