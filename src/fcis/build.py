@@ -55,6 +55,7 @@ def check_model(recipe: ModelRecipe) -> None:
         ("rpn.anchor_ratios", rpn.anchor_ratios, _positive(rpn.anchor_ratios), "ratios above 0"),
         ("rpn.post_nms", rpn.post_nms, 1 <= rpn.post_nms <= rpn.pre_nms, "1 to pre_nms"),
         ("rpn.nms", rpn.nms, 0 < rpn.nms <= 1, "above 0, at most 1"),
+        ("rpn.min_size", rpn.min_size, rpn.min_size >= 0, "at least 0"),
         ("detection.nms", detection.nms, 0 < detection.nms <= 1, "above 0, at most 1"),
         ("detection.merge_iou", detection.merge_iou, 0 < detection.merge_iou <= 1, "0 to 1"),
         (
@@ -70,6 +71,15 @@ def check_model(recipe: ModelRecipe) -> None:
             "at least 1",
         ),
         (
+            "detection.min_score",
+            detection.min_score,
+            0 <= detection.min_score < 1,
+            "at least 0, below 1",
+        ),
+        ("detection.drop_size", detection.drop_size, detection.drop_size >= 0, "at least 0"),
+        ("preprocessing.short_side", prep.short_side, prep.short_side >= 0, "0 or more"),
+        ("preprocessing.long_side", prep.long_side, prep.long_side >= 0, "0 or more"),
+        (
             "preprocessing.mean",
             prep.mean,
             len(prep.mean) == len(prep.std) == recipe.backbone.in_channels,
@@ -77,10 +87,11 @@ def check_model(recipe: ModelRecipe) -> None:
         ),
         ("preprocessing.std", prep.std, _positive(prep.std), "above 0"),
         ("preprocessing.zoom", prep.zoom, prep.zoom > 0, "above 0"),
+        ("preprocessing.stretch", prep.stretch, _rising(prep.stretch), "two rising percentiles"),
         (
-            "preprocessing.stretch",
-            prep.stretch,
-            0 <= prep.stretch[0] < prep.stretch[1] <= 100,
+            "preprocessing.high_depth",
+            prep.high_depth,
+            _rising(prep.high_depth),
             "two rising percentiles",
         ),
     ]
@@ -91,3 +102,7 @@ def check_model(recipe: ModelRecipe) -> None:
 
 def _positive(values: tuple[float, ...]) -> bool:
     return bool(values) and min(values) > 0
+
+
+def _rising(percentiles: tuple[float, float]) -> bool:
+    return 0 <= percentiles[0] < percentiles[1] <= 100

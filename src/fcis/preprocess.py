@@ -139,7 +139,7 @@ def prepare(
 
 
 def collate(
-    inputs: Sequence[tuple[Float[Tensor, "channel h w"], Resize]],
+    inputs: Sequence[tuple[Float[Tensor, "channel _ _"], Resize]],
     original_sizes: Sequence[tuple[int, int]],
 ) -> ImageBatch:
     """Return prepared images on one canvas, zero to the right and below.

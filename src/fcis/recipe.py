@@ -111,6 +111,8 @@ class Conventions:
         box_slots: [2] sets of k*k*4 box maps; the release has an unused one for background.
         anchor_rounding: the release rounds the sides of the base anchors.
         proposal_grid: the release ignores the last, partly covered row and column.
+        proposal_rank: proposals are ranked by their object probability, or by the object's logit
+            alone, as ChainerCV does.
         pad_proposals: fill up to `post_nms` by repeating survivors.
         min_size_in_original: [15] the proposals' `min_size` counts in px of the original image;
             RoIs are dropped by their size in the resized image all the same, as in ChainerCV.
@@ -139,6 +141,7 @@ class Conventions:
     box_slots: Literal[1, 2] = 2
     anchor_rounding: bool = True
     proposal_grid: Literal["whole-cells", "full"] = "whole-cells"
+    proposal_rank: Literal["probability", "logit"] = "probability"
     pad_proposals: bool = True
     min_size_in_original: bool = False
     nms_at_equal: bool = False

@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from fcis.model.backbone import build_backbone
+from fcis.model.fcis import FCIS
 from fcis.recipe import BackboneRecipe
-from fcis.weights.mapping import chainercv_names, official_names
+from fcis.recipes import named_recipe
+from fcis.weights.mapping import chainercv_names, official_head_names, official_names
 
 SLIM = BackboneRecipe(depths=(1, 2, 2, 2), widths=(8, 8, 16, 16), stem_width=8, frozen_stages=0)
 
@@ -190,3 +192,52 @@ def test_golden_images(reference, shared, image):
         assert_golden(c4, file["c4"])
         assert_golden(c5, file["c5"])
         assert reference.grid_size(*pixels.shape[2:]) == file["c4"].shape[2:]
+
+
+# RPN and head: what the whole model has besides the backbone
+
+
+def release_head_shapes(anchors, classes):
+    """Name -> shape of the other arrays, from the reference's table 8.1."""
+    layers = {
+        "rpn_conv_3x3": (512, 1024, 3, 3),
+        "rpn_cls_score": (2 * anchors, 512, 1, 1),
+        "rpn_bbox_pred": (4 * anchors, 512, 1, 1),
+        "conv_new_1": (1024, 2048, 1, 1),
+        "fcis_cls_seg": (2 * 49 * (classes + 1), 1024, 1, 1),
+        "fcis_bbox": (392, 1024, 1, 1),
+    }
+    shapes = {f"arg:{name}_weight": shape for name, shape in layers.items()}
+    return shapes | {f"arg:{name}_bias": shape[:1] for name, shape in layers.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "anchors", "classes", "maps"),
+    [("coco-resnet101", 12, 80, 7938), ("voc-resnet101", 9, 20, 2058)],
+)
+def test_model_arrays_are_those_of_the_release(name, anchors, classes, maps):
+    recipe = replace(
+        named_recipe(name).model,
+        class_names=tuple(f"class {i}" for i in range(classes)),
+        category_ids=tuple(range(1, classes + 1)),
+    )
+    with torch.device("meta"):
+        model = FCIS(recipe)
+    names = {f"backbone.{ours}": theirs for ours, theirs in official_names((3, 4, 23, 3)).items()}
+    names |= official_head_names()
+    # every array of ours has a name of theirs, and the other way round
+    ours = {names[key]: tuple(value.shape) for key, value in model.state_dict().items()}
+    assert len(ours) == len(names) == 532
+    assert ours == release_shapes() | release_head_shapes(anchors, classes)
+    assert ours["arg:fcis_cls_seg_weight"][0] == maps
+    assert sum(key.startswith("arg:") for key in ours) == 324
+    assert sum(key.startswith("aux:") for key in ours) == 208
+    trained = {names[key] for key, value in model.named_parameters() if value.requires_grad}
+    assert release_head_shapes(anchors, classes).keys() <= trained
+
+
+def test_paper_has_half_the_box_maps():
+    recipe = named_recipe("coco-resnet101-paper").model
+    with torch.device("meta"):
+        model = FCIS(replace(recipe, class_names=("a",), category_ids=(1,)))
+    assert model.head.boxes.weight.shape == (196, 1024, 1, 1)

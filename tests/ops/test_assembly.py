@@ -307,11 +307,15 @@ def test_autocast_keeps_the_precision_of_deltas():
 def test_errors():
     maps, box_maps, rois = example(k=2)
     classes = classes_of(rois, 4)
-    with pytest.raises(ValueError, match="maps: expected k \\* k cells, got 3"):
+    with pytest.raises(ValueError, match=r"maps: expected k \* k cells, got 3"):
         class_scores(maps[:, :, :, :3], rois, RULES[0])
-    with pytest.raises(ValueError, match="maps: expected k \\* k cells, got 3"):
+    with pytest.raises(ValueError, match=r"maps: expected k \* k cells, got 3"):
         mean_deltas(box_maps[:, :, :, :3], rois, RULES[0])
-    with pytest.raises(ValueError, match="maps: expected k \\* k cells, got 3"):
+    with pytest.raises(ValueError, match=r"maps: expected k \* k cells, got 3"):
         class_masks(maps[:, :, :, :3], rois, classes, RULES[0])
     with pytest.raises(ValueError, match="classes: expected 0 to 3, got 1 to 4"):
         class_masks(maps, rois, classes + 1, RULES[0])
+    for cells in ([[9, 10]], [[9, 10], [7, 13]], [[9, 10], [0, 12]]):
+        others = replace(rois, cells=torch.tensor(cells))
+        with pytest.raises(ValueError, match=r"cells: expected .* to \(9, 12\) of 2 images"):
+            class_scores(maps, others, RULES[3])

@@ -87,14 +87,15 @@ def propose(
     recipe: RPNRecipe,
     conventions: Conventions,
 ) -> Proposals:
-    """Return the highest-scored proposals of each image; they carry no gradient.
+    """Return the best proposals of each image, best first; they carry no gradient.
 
     Args:
         output: the network's output.
         sizes: (height, width) of the resized images.
         scales: resized over original size.
         recipe: how many to keep, and from which size on.
-        conventions: `proposal_grid`, `pad_proposals`, `min_size_in_original`, `nms_at_equal`.
+        conventions: `proposal_grid`, `proposal_rank`, `pad_proposals`, `min_size_in_original`,
+            `nms_at_equal`.
 
     An image where none is large enough has no proposals, padded or not.
 
@@ -110,16 +111,17 @@ def propose(
         window = (slice(0, rows), slice(0, columns))
         found = decode_boxes(output.anchors[window], output.deltas[i][window]).reshape(-1, 4)
         found = clip_boxes(found.float(), sizes[i].to(found).expand(len(found), 2))
-        score = output.logits[i][window].float().softmax(dim=-1)[..., 1].reshape(-1)
+        logits = output.logits[i][window].float().reshape(-1, 2)
+        score = logits.softmax(dim=1)[:, 1]
         side = recipe.min_size
         if conventions.min_size_in_original:
             side *= float(scales[i].mean())
         keep = large_enough(found, side)
-        found, score = found[keep], score[keep]
-        score, order = score.sort(descending=True, stable=True)
-        order, score = order[: recipe.pre_nms], score[: recipe.pre_nms]
-        found = found[order]
-        keep = suppress(found, score, recipe.nms, at_equal=conventions.nms_at_equal)
+        rank = score if conventions.proposal_rank == "probability" else logits[:, 1]
+        order = keep.nonzero()[:, 0]
+        order = order[rank[order].argsort(descending=True, stable=True)[: recipe.pre_nms]]
+        found, score, rank = found[order], score[order], rank[order]
+        keep = suppress(found, rank, recipe.nms, at_equal=conventions.nms_at_equal)
         keep = keep[: recipe.post_nms]
         if conventions.pad_proposals and 0 < len(keep) < recipe.post_nms:
             keep = keep[torch.arange(recipe.post_nms, device=keep.device) % len(keep)]

@@ -39,7 +39,9 @@ class ScoreMapHead(nn.Module):
     def forward(self, features: Features) -> ScoreMaps:
         """Return the maps of a batch."""
         c5 = features.c5.permute(0, 2, 3, 1)
-        reduced = functional.relu(_pointwise(c5, self.reduction.weight.flatten(1), self.reduction.bias))
+        reduced = functional.relu(
+            _pointwise(c5, self.reduction.weight.flatten(1), self.reduction.bias)
+        )
         cells = self.k**2
         order = (cells, 2, self.num_classes + 1)
         weight = self.classes.weight.reshape(-1, 2, cells, reduced.shape[-1])

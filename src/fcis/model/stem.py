@@ -26,7 +26,8 @@ def adapt_stem(
     Args:
         backbone: with the trained weights, changed in place.
         preprocessing: what the recipe feeds.
-        mean, std: what the weights were trained with, for levels 0..1, per channel.
+        mean: what the weights were trained with, for levels 0..1, per channel.
+        std: likewise.
 
     Raises:
         InputError: the recipe has another number of channels than the weights.

@@ -191,9 +191,9 @@ def vote(
         bits = _foreground(mean, recipe, conventions)
         if conventions.store_grid:
             bits = _through_grid(mean, bits, grid_size, recipe, conventions)
-        corner = windows[chunk].cpu().numpy()
-        for row, detection in enumerate(chunk.tolist()):
-            masks[detection] = _crop(bits[row].cpu().numpy(), corner[row, 0], corner[row, 1])
+        corners, pixels = windows[chunk, :2].tolist(), bits.cpu().numpy()
+        for detection, (left, top), mask in zip(chunk.tolist(), corners, pixels, strict=True):
+            masks[detection] = _crop(mask, left=left, top=top)
     return masks
 
 
@@ -320,8 +320,8 @@ def _through_grid(
     return _foreground(enlarged, recipe, conventions) & bits.any(dim=(1, 2), keepdim=True)
 
 
-def _crop(bits: Bool[np.ndarray, "h w"], left: int, top: int) -> MaskCrop | None:
-    """Return a window's mask cut to its tight box."""
+def _crop(bits: Bool[np.ndarray, "h w"], *, left: int, top: int) -> MaskCrop | None:
+    """Return a window's mask cut to its tight box, or None if it is empty."""
     rows, columns = np.flatnonzero(bits.any(axis=1)), np.flatnonzero(bits.any(axis=0))
     if len(rows) == 0:
         return None

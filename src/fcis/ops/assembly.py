@@ -74,11 +74,11 @@ def class_scores(
     Without RoIs the result has no rows.
 
     Raises:
-        ValueError: the maps do not have k * k cells.
+        ValueError: the maps do not have k * k cells, or the RoIs' valid cells are not theirs.
 
     Paper: 2.2. Official: operator_cxx/channel_operator.cu:45-56 @309f6c9 (the same tie).
     """
-    k, table = _parts(maps), _working(maps).flatten(0, 3)
+    k, table = _parts(maps, rois), _working(maps).flatten(0, 3)
     if rule.sampling == "native":
         cells = native_cells(rois, rule, k)
         index = _native_index(maps, rois, cells, k)
@@ -96,11 +96,11 @@ def mean_deltas(
     The gradient goes to the maps only. Without RoIs the result has no rows.
 
     Raises:
-        ValueError: the maps do not have k * k cells.
+        ValueError: the maps do not have k * k cells, or the RoIs' valid cells are not theirs.
 
     Paper: 2.3.
     """
-    k, (_, h, w, _, _) = _parts(maps), maps.shape
+    k, (_, h, w, _, _) = _parts(maps, rois), maps.shape
     working = _working(maps).unflatten(3, (k, k))
     rows = axis_weights(rois, rule, 0, k=k, size=h).to(working.dtype).flatten(1)
     columns = axis_weights(rois, rule, 1, k=k, size=w).to(working.dtype).flatten(1)
@@ -128,11 +128,12 @@ def class_masks(
     The gradient goes to the maps only. Without RoIs the result is empty.
 
     Raises:
-        ValueError: the maps do not have k * k cells, or a class is not in them.
+        ValueError: the maps do not have k * k cells, the RoIs' valid cells are not theirs, or a
+            class is not in them.
 
     Paper: 2.2.
     """
-    k, num_classes = _parts(maps), maps.shape[-1]
+    k, num_classes = _parts(maps, rois), maps.shape[-1]
     if len(rois) and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes:
         raise ValueError(
             f"classes: expected 0 to {num_classes - 1}, "
@@ -268,11 +269,18 @@ class _BinMasks(torch.autograd.Function):
         return total, None, None, None
 
 
-def _parts(maps: Float[Tensor, "image h w cell *rest"]) -> int:
-    """Return k of maps with k * k cells."""
-    k = math.isqrt(maps.shape[3])
-    if k * k != maps.shape[3] or k == 0:
-        raise ValueError(f"maps: expected k * k cells, got {maps.shape[3]}")
+def _parts(maps: Float[Tensor, "image h w cell *rest"], rois: RoIs) -> int:
+    """Return k of maps with k * k cells, after a look at whether the RoIs are of these maps."""
+    images, h, w, cells = maps.shape[:4]
+    k = math.isqrt(cells)
+    if k * k != cells or k == 0:
+        raise ValueError(f"maps: expected k * k cells, got {cells}")
+    valid = rois.cells.tolist()
+    if len(valid) != images or not all(1 <= y <= h and 1 <= x <= w for y, x in valid):
+        raise ValueError(
+            f"cells: expected (rows, columns) from (1, 1) to ({h}, {w}) of {images} images, "
+            f"got {valid}"
+        )
     return k
 
 
