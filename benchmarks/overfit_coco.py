@@ -55,16 +55,16 @@ def recipe() -> Recipe:
     base = named_recipe("scenes")
     model = replace(
         base.model,
-        rpn=replace(base.model.rpn, anchor_sizes=(24.0, 48.0, 96.0, 192.0, 320.0)),
-        preprocessing=replace(base.model.preprocessing, zoom=0.75),
+        rpn=replace(base.model.rpn, anchor_sizes=(16.0, 32.0, 64.0, 128.0, 224.0)),
+        preprocessing=replace(base.model.preprocessing, zoom=0.5),
     )
     training = replace(
         base.training,
-        steps=700,
+        steps=800,
         batch=4,
         validate_every=0,
         optimiser=replace(base.training.optimiser, lr=0.002),
-        augmentation=Augmentation(scale=(0.9, 1.1), crop=480),
+        augmentation=Augmentation(scale=(0.9, 1.1), crop=320),
     )
     return replace(base, name="overfit-coco", model=model, training=training)
 

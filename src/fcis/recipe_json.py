@@ -1,11 +1,11 @@
 """Recipes as JSON, and single settings given as text."""
 
 import json
-import types
-import typing
+import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
-from typing import TypeVar, cast, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from fcis.errors import InputError
 
@@ -28,17 +28,20 @@ def from_json(kind: type[T], data: object, where: str) -> T:
     Fields that are absent keep their default, so that older files go on working.
 
     Raises:
-        InputError: an unknown field, a value of the wrong type, or one that is not allowed;
-            the message begins with `where`.
+        InputError: an unknown field, one that is missing, a value of the wrong type, or one that
+            is not allowed; the message begins with `where`.
     """
     if not isinstance(data, Mapping):
         raise InputError(f"{where}: expected an object, got {data!r}")
     hints = get_type_hints(kind)
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    unknown = sorted(set(map(str, data)) - set(names))
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(map(str, data)) - set(known))
     if unknown:
-        raise InputError(f"{where}: unknown field {unknown[0]!r}; there are {', '.join(names)}")
-    values = {n: _convert(hints[n], data[n], f"{where}.{n}") for n in names if n in data}
+        raise InputError(f"{where}: unknown field {unknown[0]!r}; there are {', '.join(known)}")
+    for name, f in known.items():
+        if name not in data and f.default is MISSING and f.default_factory is MISSING:
+            raise InputError(f"{where}: the field {name!r} is missing")
+    values = {n: _convert(hints[n], data[n], f"{where}.{n}") for n in known if n in data}
     return kind(**values)
 
 
@@ -47,28 +50,40 @@ def _convert(hint: object, value: object, where: str) -> object:
     if isinstance(hint, type) and is_dataclass(hint):
         return from_json(hint, value, where)
     origin, arguments = get_origin(hint), get_args(hint)
-    if origin is typing.Literal:
-        if value not in arguments:
-            choices = ", ".join(map(str, arguments))
-            raise InputError(f"{where}: {value!r} is not one of {choices}")
+    if origin is Literal:
+        # True equals 1, and 8.0 equals 8
+        if not any(type(value) is type(choice) and value == choice for choice in arguments):
+            raise InputError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
         return value
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise InputError(f"{where}: expected a list, got {value!r}")
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) != len(value):
-            raise InputError(f"{where}: expected {len(kinds)} values, got {len(value)}")
-        return tuple(
-            _convert(k, v, f"{where}[{i}]")
-            for i, (k, v) in enumerate(zip(kinds, value, strict=True))
-        )
-    if origin in (typing.Union, types.UnionType):
-        raise TypeError(f"{where}: recipes have no optional fields")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _convert_list(arguments, value, where)
+    if hint is float:
+        return _convert_float(value, where)
     if type(value) is not hint:
-        raise InputError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+        expected = {bool: "true or false", int: "a whole number", str: "text"}
+        raise InputError(f"{where}: expected {expected[cast(type, hint)]}, got {value!r}")
     return value
+
+
+def _convert_list(arguments: tuple[object, ...], value: object, where: str) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{where}: expected a list such as [1, 2], got {value!r}")
+    kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+    if len(kinds) != len(value):
+        raise InputError(f"{where}: expected {len(kinds)} values, got {len(value)}")
+    pairs = zip(kinds, value, strict=True)
+    return tuple(_convert(kind, v, f"{where}[{i}]") for i, (kind, v) in enumerate(pairs))
+
+
+def _convert_float(value: object, where: str) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    raise InputError(f"{where}: expected a finite number, got {value!r}")
 
 
 def with_setting(recipe: T, key: str, text: str) -> T:
@@ -82,16 +97,20 @@ def with_setting(recipe: T, key: str, text: str) -> T:
     Raises:
         InputError: no such field, several of that name, or a value that does not fit.
     """
-    paths = [p for p in _paths(recipe) if p == key or p.endswith(f".{key}")]
-    exact = [p for p in paths if p == key]
-    if len(exact or paths) != 1:
-        found = f"is one of {', '.join(paths)}: write it out" if paths else "is not in the recipe"
-        raise InputError(f"--set {key}: {key} {found}")
+    paths = _paths(recipe)
+    found = [p for p in paths if p == key] or [p for p in paths if p.endswith(f".{key}")]
+    if len(found) > 1:
+        raise InputError(f"--set {key}: {key} is one of {', '.join(found)}; write it out")
+    if not found:
+        names = {p.rpartition(".")[2]: p for p in paths}
+        near = get_close_matches(key.rpartition(".")[2], names, n=1)
+        hint = f"; did you mean {names[near[0]]}?" if near else ""
+        raise InputError(f"--set {key}: {key} is not in the recipe{hint}")
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:
         value = text
-    return cast(T, _replaced(recipe, (exact or paths)[0].split("."), value, f"--set {key}"))
+    return cast(T, _replaced(recipe, found[0].split("."), value, text))
 
 
 def _paths(record: object, prefix: str = "") -> list[str]:
@@ -104,10 +123,13 @@ def _paths(record: object, prefix: str = "") -> list[str]:
     return found
 
 
-def _replaced(record: object, path: list[str], value: object, where: str) -> object:
+def _replaced(record: object, path: list[str], value: object, text: str) -> object:
+    """Return a record with the field at a path changed, to `text` itself if it holds text."""
     name, rest = path[0], path[1:]
     if rest:
-        new = _replaced(getattr(record, name), rest, value, where)
+        new = _replaced(getattr(record, name), rest, value, text)
     else:
-        new = _convert(get_type_hints(type(record))[name], value, where)
+        hint = get_type_hints(type(record))[name]
+        quoted = hint is not str or isinstance(value, str)
+        new = _convert(hint, value if quoted else text, f"--set {name}")
     return replace(record, **{name: new})  # type: ignore[type-var]

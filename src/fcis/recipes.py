@@ -83,7 +83,9 @@ def coco_resnet101_paper() -> Recipe:
         training=replace(
             base.training,
             steps=240_000,
-            optimiser=OptimiserRecipe(lr=0.001, milestones=(160_000,), warmup="none"),
+            optimiser=OptimiserRecipe(
+                lr=0.001, milestones=(160_000,), warmup="none", reduction_lr=1.0
+            ),
         ),
     )
 
@@ -101,7 +103,9 @@ def voc_resnet101_paper() -> Recipe:
             steps=30_000,
             batch=8,
             validate_every=3000,
-            optimiser=OptimiserRecipe(lr=0.001, milestones=(20_000,), warmup="none"),
+            optimiser=OptimiserRecipe(
+                lr=0.001, milestones=(20_000,), warmup="none", reduction_lr=1.0
+            ),
         ),
     )
 

@@ -1,53 +1,60 @@
-"""What happens around the steps: progress, metrics, checkpoints, validation."""
+"""What happens around the steps: progress, metrics, checkpoints, validation.
 
-import csv
+The order matters: a checkpoint comes last, so that it holds all that belongs to its step.
+"""
+
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import lightning
-import matplotlib
+import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from fcis.errors import InputError
+from fcis.training.metrics import add_metrics, draw_curves, read_metrics, write_metrics
 from fcis.training.module import TrainingModule
 
-matplotlib.use("Agg", force=False)
-
 CHECKPOINT = "last.ckpt"
-METRICS = "metrics.csv"
-CURVES = "curves.png"
 _LOG_EVERY = 20  # steps a row of metrics.csv
-_COLUMNS = (
-    "step",
-    "loss",
-    "rpn_class",
-    "rpn_box",
-    "roi_class",
-    "roi_mask",
-    "roi_box",
-    "lr",
-    "images_per_second",
-    "val_AP",
-    "val_AP50",
-    "val_AP75",
-)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Write a checkpoint beside its place, sync it, and put it there in one step."""
+    """Write a checkpoint beside its place, sync it, and put it there in one step.
+
+    Nothing in a checkpoint is executed when it is read.
+    """
 
     def save_checkpoint(
-        self, checkpoint: dict, path: str | Path, storage_options: None = None
+        self,
+        checkpoint: dict[str, object],
+        path: str | Path,
+        storage_options: object = None,
     ) -> None:
-        """Write the file; an interrupted write leaves the previous one."""
+        """Write the file; an interrupted write leaves the previous one.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         partial = Path(f"{path}.partial")
-        super().save_checkpoint(checkpoint, partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); make room and go on with --resume"
+            ) from None
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: object = None, weights_only: bool | None = None
+    ) -> dict[str, object]:
+        """Return the checkpoint, on the CPU."""
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class Progress(lightning.Callback):
@@ -58,7 +65,9 @@ class Progress(lightning.Callback):
         self.images_a_step = images_a_step
         self._bar: tqdm | None = None
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: TrainingModule) -> None:
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Show the bar from the step that the run begins with."""
         self._bar = tqdm(
             total=self.steps, initial=trainer.global_step, desc="training", unit="step"
@@ -67,7 +76,7 @@ class Progress(lightning.Callback):
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
-        pl_module: TrainingModule,
+        pl_module: lightning.LightningModule,
         outputs: object,
         batch: object,
         batch_idx: int,
@@ -75,13 +84,28 @@ class Progress(lightning.Callback):
         """Move the bar by one step."""
         if self._bar is None:
             return
-        self._bar.update(1)
         rate = self._bar.format_dict.get("rate") or 0.0
-        shown = {k: f"{v:.3f}" for k, v in pl_module.latest.items()}
-        self._bar.set_postfix(shown | {"images/s": f"{rate * self.images_a_step:.1f}"})
+        shown = {k: f"{v:.3f}" for k, v in _latest(pl_module).items() if k != "lr"}
+        shown["images/s"] = f"{rate * self.images_a_step:.1f}"
+        self._bar.set_postfix(shown, refresh=False)  # `update` draws, and not too often
+        self._bar.update(1)
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: TrainingModule) -> None:
+    def on_train_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Close the bar."""
+        self._close()
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        exception: BaseException,
+    ) -> None:
+        """Close the bar, so that a message does not stand beside it."""
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
 
@@ -89,7 +113,8 @@ class Progress(lightning.Callback):
 class Metrics(lightning.Callback):
     """Means of the losses as rows of metrics.csv and as TensorBoard curves.
 
-    A resumed run drops the rows that are newer than its checkpoint.
+    A resumed run drops the rows that are newer than its checkpoint; the losses that were not
+    yet in a row are part of the checkpoint.
     """
 
     def __init__(self, folder: Path, images_a_step: int) -> None:
@@ -97,64 +122,54 @@ class Metrics(lightning.Callback):
         self.images_a_step = images_a_step
         self._sums: dict[str, float] = {}
         self._count = 0
-        self._since = time.perf_counter()
+        self._since, self._since_count = time.perf_counter(), 0
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: TrainingModule) -> None:
+    def state_dict(self) -> dict[str, object]:
+        """Return what a resumed run must know."""
+        return {"sums": dict(self._sums), "count": self._count}
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        """Go on from a checkpoint."""
+        sums, count = state_dict["sums"], state_dict["count"]
+        assert isinstance(sums, dict) and isinstance(count, int)
+        self._sums, self._count = dict(sums), count
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Begin the file, or cut it back to the step of the checkpoint."""
         rows = [r for r in read_metrics(self.folder) if int(r["step"]) <= trainer.global_step]
         write_metrics(self.folder, rows)
-        self._since = time.perf_counter()
+        self._since, self._since_count = time.perf_counter(), self._count
 
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
-        pl_module: TrainingModule,
+        pl_module: lightning.LightningModule,
         outputs: object,
         batch: object,
         batch_idx: int,
     ) -> None:
         """Add up the losses; now and then write their means."""
-        for name, value in pl_module.latest.items():
+        latest = _latest(pl_module)
+        for name, value in latest.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
         step = trainer.global_step
         if step % _LOG_EVERY and step != trainer.max_steps:
             return
-        row = {k: v / self._count for k, v in self._sums.items()}
-        row["lr"] = trainer.optimizers[0].param_groups[-1]["lr"]
         seconds = max(time.perf_counter() - self._since, 1e-9)
-        row["images_per_second"] = self._count * self.images_a_step / seconds
-        self.add(trainer, row)
-        self._sums, self._count, self._since = {}, 0, time.perf_counter()
+        images = (self._count - self._since_count) * self.images_a_step
+        means = {name: value / self._count for name, value in self._sums.items()}
+        self.add(trainer, means | {"lr": latest["lr"], "images_per_second": images / seconds})
+        self._sums, self._count = {}, 0
+        self._since, self._since_count = time.perf_counter(), 0
 
-    def add(self, trainer: lightning.Trainer, row: dict[str, float]) -> None:
+    def add(self, trainer: lightning.Trainer, figures: dict[str, float]) -> None:
         """Write figures of the present step."""
-        text = {k: f"{v:.6g}" for k, v in row.items()} | {"step": str(trainer.global_step)}
-        with (self.folder / METRICS).open("a", newline="") as file:
-            csv.DictWriter(file, _COLUMNS).writerow(text)
+        add_metrics(self.folder, trainer.global_step, figures)
         for logger in trainer.loggers:
-            logger.log_metrics(row, step=trainer.global_step)
-
-
-class Checkpoints(lightning.Callback):
-    """Write last.ckpt every so many steps and after the last one."""
-
-    def __init__(self, folder: Path, every: int) -> None:
-        self.path = folder / CHECKPOINT
-        self.every = every
-
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: TrainingModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-    ) -> None:
-        """Write a checkpoint if it is time."""
-        step = trainer.global_step
-        if step % self.every == 0 or step == trainer.max_steps:
-            trainer.save_checkpoint(self.path)
+            logger.log_metrics(figures, step=trainer.global_step)
 
 
 class Validation(lightning.Callback):
@@ -162,6 +177,10 @@ class Validation(lightning.Callback):
 
     The best figure so far is part of the checkpoint. `validate` returns the figures of the
     present weights, and `keep` is called when their AP is the best.
+
+    Attributes:
+        best: the highest AP so far, below 0 before the first validation.
+        best_step: the step it was found in.
     """
 
     def __init__(
@@ -178,19 +197,20 @@ class Validation(lightning.Callback):
         self.best = -1.0
         self.best_step = 0
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, object]:
         """Return what a resumed run must know."""
         return {"best": self.best, "best_step": self.best_step}
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
         """Go on from a checkpoint."""
-        self.best = float(state_dict["best"])
-        self.best_step = int(state_dict["best_step"])
+        best, step = state_dict["best"], state_dict["best_step"]
+        assert isinstance(best, float) and isinstance(step, int)
+        self.best, self.best_step = best, step
 
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
-        pl_module: TrainingModule,
+        pl_module: lightning.LightningModule,
         outputs: object,
         batch: object,
         batch_idx: int,
@@ -200,57 +220,41 @@ class Validation(lightning.Callback):
         last = step == trainer.max_steps
         if not last and (not self.every or step % self.every):
             return
-        pl_module.model.eval()
+        pl_module.eval()
         figures = self.validate()
-        pl_module.model.train()
-        names = ("AP", "AP50", "AP75")
-        self.metrics.add(trainer, {f"val_{k}": figures[k] for k in names})
-        tqdm.write(f"step {step}: mask " + ", ".join(f"{k} {figures[k]:.3f}" for k in names))
+        pl_module.train()
+        shown = {name: figures[name] for name in ("AP", "AP50", "AP75")}
+        self.metrics.add(trainer, {f"val_{k}": v for k, v in shown.items()})
+        tqdm.write(f"step {step}: mask " + ", ".join(f"{k} {v:.3f}" for k, v in shown.items()))
         if figures["AP"] > self.best:
             self.best, self.best_step = figures["AP"], step
             self.keep(figures)
         draw_curves(self.metrics.folder)
 
 
-def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of metrics.csv; a last row that was cut short is left out."""
-    path = folder / METRICS
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [r for r in rows if (r["step"] or "").isdigit() and None not in r.values()]
+class Checkpoints(lightning.Callback):
+    """Write last.ckpt every so many steps and after the last one."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.path = folder / CHECKPOINT
+        self.every = every
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Write a checkpoint if it is time."""
+        step = trainer.global_step
+        if step % self.every == 0 or step == trainer.max_steps:
+            trainer.save_checkpoint(self.path)
 
 
-def write_metrics(folder: Path, rows: list[dict[str, str]]) -> None:
-    """Write metrics.csv anew."""
-    with (folder / METRICS).open("w", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def draw_curves(folder: Path) -> None:
-    """Draw losses and validation figures over the steps as curves.png."""
-    rows = read_metrics(folder)
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for name in ("loss", "rpn_class", "rpn_box", "roi_class", "roi_mask", "roi_box"):
-        points = [(int(r["step"]), float(r[name])) for r in rows if r[name]]
-        if points:
-            left.plot(*zip(*points, strict=True), label=name, linewidth=1.2)
-            left.set_yscale("log")
-    for name in ("val_AP50", "val_AP75", "val_AP"):
-        points = [(int(r["step"]), float(r[name])) for r in rows if r[name]]
-        if points:
-            label = f"{name[4:]} (last {points[-1][1]:.3f})"
-            right.plot(*zip(*points, strict=True), label=label, marker="o", markersize=3)
-    left.set(xlabel="step", title="training losses")
-    right.set(xlabel="step", title="validation, masks", ylim=(0, 1))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
-    partial = folder / f"{CURVES}.partial"
-    figure.savefig(partial, format="png", dpi=110)
-    os.replace(partial, folder / CURVES)
+def _latest(module: lightning.LightningModule) -> dict[str, float]:
+    """Return losses and learning rate of the last step."""
+    if not isinstance(module, TrainingModule):
+        raise TypeError(f"pl_module: expected a TrainingModule, got {type(module).__name__}")
+    return module.latest

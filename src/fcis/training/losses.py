@@ -1,23 +1,24 @@
 """The five losses of joint training, image by image (Paper: 2.3, Training; reference: 3.5, 6.4)."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
 from fcis.model.fcis import FCIS
 from fcis.model.joint import mask_rois, score_rois
 from fcis.recipe import Recipe
-from fcis.structures import INSIDE, RPNOutput, ScoreMaps
-from fcis.training.samples import TrainingBatch
+from fcis.structures import INSIDE, OUTSIDE, RPNOutput, ScoreMaps
+from fcis.training.mask_targets import mask_targets
+from fcis.training.samples import TrainingBatch, target_generator
 from fcis.training.targets import (
     IGNORED,
     AnchorTargets,
     RoITargets,
     anchor_targets,
-    mask_targets,
     roi_targets,
 )
 
@@ -37,19 +38,28 @@ class Losses:
 
     def total(self) -> Float[Tensor, ""]:
         """Return the mean over images of the sum of the terms."""
-        return torch.stack([getattr(self, f.name) for f in fields(self)]).sum(dim=0).mean()
+        return torch.stack(list(self._terms().values())).sum(dim=0).mean()
 
     def means(self) -> dict[str, float]:
         """Return each term's mean over the images."""
-        return {f.name: getattr(self, f.name).detach().mean().item() for f in fields(self)}
+        return {name: term.detach().mean().item() for name, term in self._terms().items()}
 
-    def first_bad(self, names: tuple[str, ...]) -> tuple[str, str] | None:
+    def first_bad(self, names: Sequence[str]) -> tuple[str, str] | None:
         """Return image and term of the first loss that is not finite."""
-        for f in fields(self):
-            bad = (~getattr(self, f.name).detach().isfinite()).nonzero()
+        for term, values in self._terms().items():
+            bad = (~values.detach().isfinite()).nonzero()
             if len(bad):
-                return names[int(bad[0])], f.name
+                return names[int(bad[0])], term
         return None
+
+    def _terms(self) -> dict[str, Float[Tensor, " image"]]:
+        return {
+            "rpn_class": self.rpn_class,
+            "rpn_box": self.rpn_box,
+            "roi_class": self.roi_class,
+            "roi_mask": self.roi_mask,
+            "roi_box": self.roi_box,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +71,31 @@ class RoILosses:
     boxes: Float[Tensor, " roi"]
 
 
-def compute_losses(
-    model: FCIS, batch: TrainingBatch, recipe: Recipe, generator: torch.Generator
-) -> Losses:
-    """Return the losses of one batch; chance comes from the generator alone."""
+def compute_losses(model: FCIS, batch: TrainingBatch, recipe: Recipe) -> Losses:
+    """Return the losses of one batch.
+
+    All chance comes from the samples' numbers, so that an image's targets do not depend on what
+    it is batched with.
+    """
+    settings, images = recipe.training.targets, range(len(batch.truths))
+    generators = [target_generator(recipe.training.seed, n) for n in batch.numbers]
     output, maps = model(batch.images)
-    rpn = [_rpn_losses(output, i, batch, recipe, generator) for i in range(len(batch.truths))]
-    proposals = model.propose(output, batch.images)
-    targets = roi_targets(
-        proposals,
+    sizes = batch.images.sizes.to(output.anchors)
+    rpn = []
+    for i in images:
+        targets = anchor_targets(output, i, sizes[i], batch.truths[i], settings, generators[i])
+        rpn.append(rpn_losses(output, i, targets, settings.anchors))
+    rois = roi_targets(
+        model.propose(output, batch.images),
         batch.truths,
-        recipe.training.targets,
+        settings,
         recipe.model.conventions,
         recipe.model.head.box_stds,
-        generator,
+        generators,
     )
-    per_roi = roi_losses(maps, targets, batch, recipe)
-    classes, masks, boxes = _normalise(per_roi, targets, recipe, len(batch.truths))
+    classes, masks, boxes = image_losses(
+        roi_losses(maps, rois, batch, recipe), rois, recipe, len(images)
+    )
     return Losses(
         rpn_class=torch.stack([r[0] for r in rpn]),
         rpn_box=torch.stack([r[1] for r in rpn]),
@@ -85,21 +103,6 @@ def compute_losses(
         roi_mask=masks,
         roi_box=boxes,
     )
-
-
-def _rpn_losses(
-    output: RPNOutput,
-    image: int,
-    batch: TrainingBatch,
-    recipe: Recipe,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Return the RPN's class and box loss of one image."""
-    size = batch.images.sizes[image].to(output.anchors)
-    truth = batch.truths[image]
-    settings = recipe.training.targets
-    targets = anchor_targets(output, image, size, truth, settings, generator)
-    return rpn_losses(output, image, targets, settings.anchors)
 
 
 def rpn_losses(
@@ -149,59 +152,61 @@ def roi_losses(
 def _mask_losses(
     maps: ScoreMaps,
     targets: RoITargets,
-    positive: Tensor,
+    positive: Int[Tensor, " positive"],
     batch: TrainingBatch,
     recipe: Recipe,
 ) -> Float[Tensor, " positive"]:
     """Return each positive RoI's mean over its samples of the two-way cross entropy."""
     boxes, image_index = targets.boxes[positive], targets.image_index[positive]
     masks = mask_rois(maps, boxes, image_index, targets.labels[positive], recipe.model)
-    chosen = zip(image_index.tolist(), targets.objects[positive].tolist(), strict=True)
+    pairs = zip(image_index.tolist(), targets.objects[positive].tolist(), strict=True)
+    chosen = [(batch.truths[i], j) for i, j in pairs]
     wanted = mask_targets(
         masks,
         boxes,
-        [batch.truths[i].masks[j] for i, j in chosen],
+        [truth.masks[j] for truth, j in chosen],
+        torch.stack([truth.boxes[j] for truth, j in chosen]) if chosen else boxes,
         recipe.model.conventions,
         threshold=recipe.model.detection.mask_threshold,
         stride=maps.stride,
     )
-    margin = masks.values[:, INSIDE].float() - masks.values[:, 1 - INSIDE].float()
-    losses = functional.binary_cross_entropy_with_logits(margin, wanted, reduction="none")
+    margin = masks.values[:, INSIDE].float() - masks.values[:, OUTSIDE].float()
+    losses = functional.binary_cross_entropy_with_logits(margin, wanted.float(), reduction="none")
     counts = masks.shapes.prod(dim=1)
     roi = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     sums = torch.zeros(len(counts), device=losses.device).index_add(0, roi, losses)
     return sums / counts.clamp(min=1)
 
 
-def _normalise(
+def image_losses(
     losses: RoILosses, targets: RoITargets, recipe: Recipe, images: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return class, mask and box loss of each image from those of its RoIs.
+) -> tuple[Float[Tensor, " image"], Float[Tensor, " image"], Float[Tensor, " image"]]:
+    """Return class, mask and box loss of each image from those of its RoIs, weighted.
 
-    Class and mask and box terms are divided by the number of RoIs that count, a constant for
-    masks and boxes. With OHEM only the RoIs of the highest loss count; the choice itself
-    carries no gradient (Official: fcis/operator_py/box_annotator_ohem.py:41-74 @309f6c9).
+    The class term is divided by the number of RoIs that count, mask and box terms by the number
+    there should be, even if there are fewer; the mask term by that of positives if the
+    conventions say so. With OHEM only the RoIs of the highest weighted sum count; the choice
+    itself carries no gradient.
+
+    Official: symbols/resnet_v1_101_fcis.py:833-851, fcis/operator_py/box_annotator_ohem.py:41-74
+    @309f6c9.
     """
     settings, conventions = recipe.training.targets, recipe.model.conventions
+    weighted = losses.masks * conventions.mask_loss_weight
     results = []
     for i in range(images):
         index = (targets.image_index == i).nonzero()[:, 0]
-        classes, masks, boxes = (
-            losses.classes[index],
-            losses.masks[index] * conventions.mask_loss_weight,
-            losses.boxes[index],
-        )
         if settings.ohem and len(index) > settings.rois:
-            total = (classes + masks + boxes).detach()
-            hard = total.sort(descending=True, stable=True).indices[: settings.rois]
-            index, classes, masks, boxes = index[hard], classes[hard], masks[hard], boxes[hard]
-        positives = int((targets.labels[index] > 0).sum())
-        shared = positives if conventions.mask_loss_norm == "positives" else settings.rois
+            total = (losses.classes[index] + weighted[index] + losses.boxes[index]).detach()
+            index = index[total.sort(descending=True, stable=True).indices[: settings.rois]]
+        count = settings.rois
+        if conventions.mask_loss_norm == "positives":
+            count = max(1, int((targets.labels[index] > 0).sum()))
         results.append(
             (
-                classes.sum() / max(1, len(index)),
-                masks.sum() / max(1, shared),
-                boxes.sum() / settings.rois,
+                losses.classes[index].sum() / max(1, len(index)),
+                weighted[index].sum() / count,
+                losses.boxes[index].sum() / settings.rois,
             )
         )
     classes, masks, boxes = (torch.stack(term) for term in zip(*results, strict=True))

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import lightning
-import numpy as np
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Sampler
 
 from fcis.data.dataset import Dataset
@@ -15,14 +17,15 @@ from fcis.training.losses import compute_losses
 from fcis.training.optim import build_optimiser, build_schedule
 from fcis.training.samples import Sample, TrainingBatch, TrainingSamples, collate_samples
 
-_CHANCE_OF_TARGETS = 1 << 20  # keeps the streams of targets apart from those of samples
-
 
 class TrainingModule(lightning.LightningModule):
     """FCIS with its losses and its optimiser.
 
     The accumulated batches of an optimiser step arrive together, so that a checkpoint can only
     fall between steps.
+
+    Attributes:
+        latest: losses of the last step, and the learning rate it was made with.
     """
 
     def __init__(self, model: FCIS, recipe: Recipe) -> None:
@@ -32,38 +35,42 @@ class TrainingModule(lightning.LightningModule):
         self.automatic_optimization = False
         self.latest: dict[str, float] = {}
 
-    def training_step(self, batches: tuple[tuple[int, TrainingBatch], ...], _: int) -> None:
+    def training_step(self, batches: tuple[TrainingBatch, ...], _: int) -> None:
         """Accumulate the gradients of the batches and make one step.
 
         Raises:
             InputError: a loss is not finite; names the image and the term.
         """
         optimiser, schedule = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimiser, LightningOptimizer) and isinstance(schedule, LambdaLR)
         sums: dict[str, float] = {}
-        for number, batch in batches:
-            seed = (self.recipe.training.seed, _CHANCE_OF_TARGETS, number)
-            state = np.random.SeedSequence(seed).generate_state(1)
-            generator = torch.Generator().manual_seed(int(state[0]))
-            losses = compute_losses(self.model, batch, self.recipe, generator)
-            bad = losses.first_bad(batch.names)
-            if bad:
-                raise InputError(
-                    f"{bad[0]}: the loss {bad[1]} is not finite in step {self.global_step + 1}; "
-                    "look at this image's annotations, or lower the learning rate "
-                    "(--set training.optimiser.lr=...)"
-                )
-            self.manual_backward(losses.total() / len(batches))
-            for name, value in losses.means().items():
+        for batch in batches:
+            for name, value in self._add_gradients(batch, 1 / len(batches)).items():
                 sums[name] = sums.get(name, 0.0) + value / len(batches)
         bound = self.recipe.training.optimiser.clip_norm
         if bound:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), bound)
-        optimiser.step()  # type: ignore[union-attr]
-        optimiser.zero_grad()  # type: ignore[union-attr]
-        schedule.step()  # type: ignore[union-attr]
-        self.latest = sums | {"loss": sum(sums.values())}
+        optimiser.step()
+        optimiser.zero_grad()
+        factor = schedule.lr_lambdas[0](schedule.last_epoch)
+        schedule.step()
+        rate = self.recipe.training.optimiser.lr * factor
+        self.latest = sums | {"loss": sum(sums.values()), "lr": rate}
 
-    def configure_optimizers(self) -> dict:
+    def _add_gradients(self, batch: TrainingBatch, share: float) -> dict[str, float]:
+        """Add a batch's share of the step's gradient; return its losses."""
+        losses = compute_losses(self.model, batch, self.recipe)
+        bad = losses.first_bad(batch.names)
+        if bad:
+            raise InputError(
+                f"{bad[0]}: the loss {bad[1]} is not finite in step {self.global_step + 1}; "
+                "look at this image's annotations, or lower the learning rate "
+                "(--set training.optimiser.lr=...)"
+            )
+        self.manual_backward(losses.total() * share)
+        return losses.means()
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return optimiser and schedule."""
         training = self.recipe.training
         optimiser = build_optimiser(self.model, training.optimiser)
@@ -71,13 +78,10 @@ class TrainingModule(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule}}
 
     def transfer_batch_to_device(
-        self,
-        batch: tuple[tuple[int, TrainingBatch], ...],
-        device: torch.device,
-        dataloader_idx: int,
-    ) -> tuple[tuple[int, TrainingBatch], ...]:
+        self, batch: tuple[TrainingBatch, ...], device: torch.device, dataloader_idx: int
+    ) -> tuple[TrainingBatch, ...]:
         """Return the batches with pixels and truth on the device."""
-        return tuple((number, b.to(device)) for number, b in batch)
+        return tuple(b.to(device) for b in batch)
 
 
 class StepSampler(Sampler[list[int]]):
@@ -88,35 +92,25 @@ class StepSampler(Sampler[list[int]]):
         self.samples_a_step = samples_a_step
 
     def __iter__(self) -> Iterator[list[int]]:
-        step = self.first_step
+        start = self.first_step * self.samples_a_step
         while True:
-            start = step * self.samples_a_step
             yield list(range(start, start + self.samples_a_step))
-            step += 1
+            start += self.samples_a_step
 
 
-class _NumberedSamples(torch.utils.data.Dataset[tuple[int, Sample]]):
-    """Samples with their numbers, which seed the choice of targets."""
-
-    def __init__(self, samples: TrainingSamples) -> None:
-        self.samples = samples
-
-    def __getitem__(self, number: int) -> tuple[int, Sample]:
-        return number, self.samples[number]
-
-
-class _CollateSteps:
+class StepCollate:
     """Split the samples of a step into the batches that are accumulated."""
 
     def __init__(self, batch: int) -> None:
         self.batch = batch
 
-    def __call__(self, numbered: list[tuple[int, Sample]]) -> tuple[tuple[int, TrainingBatch], ...]:
-        parts = [numbered[i : i + self.batch] for i in range(0, len(numbered), self.batch)]
-        return tuple((p[0][0], collate_samples([s for _, s in p])) for p in parts)
+    def __call__(self, samples: list[Sample]) -> tuple[TrainingBatch, ...]:
+        """Return the batches in the order of the samples."""
+        starts = range(0, len(samples), self.batch)
+        return tuple(collate_samples(samples[i : i + self.batch]) for i in starts)
 
 
-def training_loader(dataset: Dataset, recipe: Recipe, first_step: int) -> DataLoader:
+def training_loader(dataset: Dataset, recipe: Recipe, first_step: int) -> DataLoader[Sample]:
     """Return the endless batches of a run from an optimiser step on.
 
     Raises:
@@ -128,9 +122,9 @@ def training_loader(dataset: Dataset, recipe: Recipe, first_step: int) -> DataLo
     training = recipe.training
     a_step = training.batch * training.accumulate
     return DataLoader(
-        _NumberedSamples(samples),
+        samples,
         batch_sampler=StepSampler(first_step, samples_a_step=a_step),
-        collate_fn=_CollateSteps(training.batch),
+        collate_fn=StepCollate(training.batch),
         num_workers=training.workers,
         persistent_workers=training.workers > 0,
     )

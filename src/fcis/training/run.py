@@ -1,45 +1,39 @@
-"""A training run and its folder, from datasets and a recipe to weights."""
+"""A training run, from datasets and a recipe to weights."""
 
-import json
 import logging
-import os
+import signal
 import time
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from tqdm import tqdm
 
 from fcis.build import build_model
 from fcis.data.dataset import Dataset
 from fcis.errors import InputError
-from fcis.evaluation.operating import best_thresholds
-from fcis.evaluation.report import Report, evaluate
 from fcis.model.fcis import FCIS
-from fcis.predictor import Predictor
 from fcis.recipe import Recipe
-from fcis.recipe_json import from_json, to_json
-from fcis.training.callbacks import (
-    CHECKPOINT,
-    AtomicCheckpoints,
-    Checkpoints,
-    Metrics,
-    Progress,
-    Validation,
-)
+from fcis.training.callbacks import AtomicCheckpoints, Checkpoints, Metrics, Progress, Validation
+from fcis.training.checks import check_categories, check_training
+from fcis.training.folder import BEST, Progressed, begin_folder, check_folder
+from fcis.training.judge import Judge
 from fcis.training.module import TrainingModule, training_loader
-from fcis.weights.file import WeightsInfo, load_what_fits, save_weights, with_metrics
-
-BEST = "best.safetensors"
-RECIPE = "recipe.json"
+from fcis.weights.file import WeightsInfo, load_what_fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """Where a run left its weights, and the figures of the best ones."""
+    """Where a run left its weights, and the figures of the best ones.
+
+    Attributes:
+        folder: of the run.
+        best_ap: mask AP on the validation set.
+        best_step: the step it was found in.
+        seconds: that this call took.
+        new_arrays: of the model, that the weights it began with did not have.
+    """
 
     folder: Path
     best_ap: float
@@ -86,43 +80,35 @@ def train(
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
-        InputError: the folder belongs to another run or cannot be written, the datasets do not
-            fit each other, or a loss is not finite.
+        InputError: the folder belongs to another run or cannot be written, the recipe or the
+            datasets do not fit, an image cannot be read, or a loss is not finite.
+        KeyboardInterrupt: the user stopped the run; it can be resumed.
     """
     started = time.perf_counter()
-    _check_categories(recipe, train_set, val_set)
-    _prepare_folder(folder, recipe, resume)
-    checkpoint = folder / CHECKPOINT if resume and (folder / CHECKPOINT).is_file() else None
-    fetch = weights is None and checkpoint is None
-    model = build_model(recipe.model, seed=recipe.training.seed, fetch=fetch)
-    new_arrays: list[str] = []
-    if weights is not None and checkpoint is None:
-        new_arrays = load_what_fits(weights, model, recipe.model.class_names)
+    check_training(recipe)
+    check_categories(recipe, train_set, val_set)
+    progressed = check_folder(folder, recipe, resume=resume)
+    model, new_arrays = _initial_model(recipe, weights, progressed)
+    percentiles = recipe.model.preprocessing.high_depth
+    loader = training_loader(train_set.reading(percentiles=percentiles), recipe, progressed.steps)
+    begin_folder(folder, recipe)
     images_a_step = recipe.training.batch * recipe.training.accumulate
-    metrics = Metrics(folder, images_a_step)
     info = WeightsInfo(model=recipe.model, recipe=recipe.name, training_data=_describe(train_set))
-    judge = _Judge(model, val_set, info, folder / BEST, device)
+    judge = Judge(model, val_set, info=info, path=folder / BEST, device=device)
+    metrics = Metrics(folder, images_a_step)
     validation = Validation(recipe.training.validate_every, metrics, judge.validate, judge.keep)
-    first_step = _checkpoint_step(checkpoint) if checkpoint else 0
-    trainer = _trainer(
-        recipe,
-        folder,
-        device,
-        [
+    validation.best, validation.best_step = progressed.best, progressed.best_step
+    if progressed.steps < recipe.training.steps:
+        callbacks = [
             Progress(recipe.training.steps, images_a_step),
             metrics,
             validation,
             Checkpoints(folder, recipe.training.checkpoint_every),
-        ],
-    )
-    loader = training_loader(train_set, recipe, first_step)
-    if first_step < recipe.training.steps:
-        trainer.fit(
-            TrainingModule(model, recipe),
-            loader,
-            ckpt_path=str(checkpoint) if checkpoint else None,
-            weights_only=False if checkpoint else None,
-        )
+        ]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            trainer = _trainer(recipe, folder, device, callbacks)
+            _fit(trainer, TrainingModule(model, recipe), loader, progressed.path)
     return RunResult(
         folder=folder,
         best_ap=validation.best,
@@ -132,53 +118,16 @@ def train(
     )
 
 
-class _Judge:
-    """Evaluates the model in training and keeps its weights when told to."""
-
-    def __init__(
-        self, model: FCIS, val_set: Dataset, info: WeightsInfo, path: Path, device: str
-    ) -> None:
-        self.model = model
-        self.val_set = val_set
-        self.info = info
-        self.path = path
-        self.device = device
-        self._thresholds: tuple[float, ...] = ()
-
-    def validate(self) -> dict[str, float]:
-        """Return the mask figures on the validation set."""
-        truth = self.val_set.to_coco()
-        predictor = Predictor(self.model, self.info, device=self.device)
-        found = []
-        bar = tqdm(
-            predictor.detect_dataset(self.val_set),
-            total=len(self.val_set),
-            desc="validating",
-            unit="image",
-            leave=False,
-        )
-        for instances in bar:
-            found += instances.to_coco()
-        best = best_thresholds(truth, found)
-        self._thresholds = tuple(best[i] for i in self.info.model.category_ids)
-        most = self.info.model.detection.max_detections
-        report = evaluate(truth, found, max_detections=most, thresholds=best)
-        return _figures(report)
-
-    def keep(self, figures: dict[str, float]) -> None:
-        """Write the present weights with their figures and thresholds."""
-        save_weights(self.path, self.model, with_metrics(self.info, figures, self._thresholds))
-
-
-def _figures(report: Report) -> dict[str, float]:
-    """Return the figures that a weights file carries; no ground truth counts as 0."""
-    data = {
-        "AP": report.segm.ap,
-        "AP50": report.segm.ap_50,
-        "AP75": report.segm.ap_75,
-        "dsb@0.50": report.dsb["0.50"],
-    }
-    return {k: 0.0 if v is None else float(v) for k, v in data.items()}
+def _initial_model(
+    recipe: Recipe, weights: Path | None, progressed: Progressed
+) -> tuple[FCIS, list[str]]:
+    """Return the model that a run begins with, and its arrays that are not from `weights`."""
+    begins = progressed.path is None
+    fetch = begins and weights is None
+    model = build_model(recipe.model, seed=recipe.training.seed, fetch=fetch)
+    if weights is None or not begins:
+        return model, []
+    return model, load_what_fits(weights, model, recipe.model.class_names)
 
 
 def _describe(dataset: Dataset) -> str:
@@ -186,75 +135,11 @@ def _describe(dataset: Dataset) -> str:
     return f"{dataset.name}: {len(dataset)} images, {objects} objects"
 
 
-def _check_categories(recipe: Recipe, train_set: Dataset, val_set: Dataset) -> None:
-    first, second = train_set.class_names[1:], val_set.class_names[1:]
-    if first != second or train_set.label_of != val_set.label_of:
-        raise InputError(
-            f"{val_set.name}: its categories ({', '.join(second)}) are not those of "
-            f"{train_set.name} ({', '.join(first)}); make them equal, ids included"
-        )
-    if recipe.model.class_names != first:
-        raise InputError(f"{train_set.name}: its categories are not those of the recipe")
-
-
-def _prepare_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """Make the run folder, or check that it is this run's."""
-    path = folder / RECIPE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            if not resume:
-                raise InputError(
-                    f"{folder}: holds a training run; go on with --resume or choose another --out"
-                )
-            _check_same(path, recipe)
-            return
-        partial = folder / f"{RECIPE}.partial"
-        partial.write_text(json.dumps(to_json(recipe), indent=2) + "\n")
-        os.replace(partial, path)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); choose another --out"
-        ) from None
-
-
-def _check_same(path: Path, recipe: Recipe) -> None:
-    """Refuse to go on with another recipe than the run was begun with."""
-    try:
-        data = json.loads(path.read_text())
-    except json.JSONDecodeError:
-        raise InputError(f"{path}: not JSON; begin again with another --out") from None
-    begun = from_json(Recipe, data, str(path))
-    if begun == recipe:
-        return
-    old, new = dict(_flat(to_json(begun))), dict(_flat(to_json(recipe)))
-    name = next(k for k in new if old.get(k) != new[k])
-    raise InputError(
-        f"{path}: the run was begun with {name} = {old.get(name)}, not {new[name]}; "
-        "resume with the same settings and data, or choose another --out"
-    )
-
-
-def _flat(data: object, prefix: str = "") -> list[tuple[str, object]]:
-    if not isinstance(data, dict):
-        return [(prefix, data)]
-    return [p for k, v in data.items() for p in _flat(v, f"{prefix}.{k}" if prefix else k)]
-
-
-def _checkpoint_step(path: Path) -> int:
-    """Return the number of steps that a checkpoint has behind it."""
-    try:
-        return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
-    except (OSError, RuntimeError, KeyError, EOFError) as error:
-        raise InputError(f"{path}: damaged ({error}); begin again with another --out") from None
-
-
 def _trainer(
     recipe: Recipe, folder: Path, device: str, callbacks: list[lightning.Callback]
 ) -> lightning.Trainer:
     """Return a Trainer that runs to the last step and does nothing else by itself."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning")
     kind, _, number = device.partition(":")
     return lightning.Trainer(
         accelerator="gpu" if kind == "cuda" else kind,
@@ -269,3 +154,19 @@ def _trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+def _fit(
+    trainer: lightning.Trainer, module: TrainingModule, loader: object, checkpoint: Path | None
+) -> None:
+    """Run to the last step."""
+    try:
+        trainer.fit(module, loader, ckpt_path=checkpoint)
+    except InputError as error:
+        # a process of the loader wraps the message in its traceback, of which it is the last line
+        message = str(error).strip().splitlines()[-1]
+        raise InputError(message.removeprefix("fcis.errors.InputError: ")) from None
+    except SystemExit:
+        # Lightning ends the program when it is interrupted, and ignores further interrupts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None

@@ -3,6 +3,7 @@
 Geometry alone: no file, no recipe, no tensor. Pixels, masks and boxes always move together.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,6 @@ from fcis.preprocess import sample_window
 _LEAST_VISIBLE = 0.15  # share of an object's box that must remain inside a random crop
 _INSIDE = 0.5  # share of a pixel from which it counts as the object's
 _SLACK = 1.0  # px by which rounding the image's size may leave a box outside
-
-Pixels = Float32[np.ndarray, "height width channel"]
-Boxes = Float32[np.ndarray, "box 4"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +37,11 @@ class Window:
 
     def covered(self, axis: int) -> tuple[int, int]:
         """Return the first row (axis 0) or column (1) inside the image, and the one after all."""
+        first = max(0, -self.corner[axis])
+        # inside is a pixel whose centre is; the slack is for centres that rounding put on the edge
         end = self.image[axis] * self.factors[axis] - self.corner[axis]
-        # a pixel is inside if its centre is; where rounding put a centre on the edge, it is
-        first, last = (int(np.ceil(edge - 0.5 - 1e-6)) for edge in (-self.corner[axis], end + 2e-6))
-        return min(max(0, first), self.size[axis]), min(max(0, last), self.size[axis])
+        last = max(first + 1, math.floor(end + 0.5 + 1e-6))
+        return min(first, self.size[axis]), min(last, self.size[axis])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +64,10 @@ class View:
         crowds: boxes of regions whose objects were not told apart.
     """
 
-    levels: Pixels
-    boxes: Boxes
+    levels: Float32[np.ndarray, "h w channel"]
+    boxes: Float32[np.ndarray, "object 4"]
     masks: tuple[PlacedMask, ...]
-    crowds: Boxes
+    crowds: Float32[np.ndarray, "region 4"]
 
 
 def whole_window(image: tuple[int, int], factors: tuple[float, float]) -> Window:
@@ -84,12 +83,12 @@ def random_crop(window: Window, side: int, rng: np.random.Generator) -> Window:
     """
     free = [n - side for n in window.size]
     top, left = (int(rng.integers(min(0, n), max(0, n) + 1)) for n in free)
-    return Window(
-        image=window.image, factors=window.factors, corner=(top, left), size=(side, side)
-    )
+    return Window(image=window.image, factors=window.factors, corner=(top, left), size=(side, side))
 
 
-def window_levels(levels: Pixels, window: Window, fill: tuple[float, ...]) -> Pixels:
+def window_levels(
+    levels: Float32[np.ndarray, "height width channel"], window: Window, fill: tuple[float, ...]
+) -> Float32[np.ndarray, "h w channel"]:
     """Return the window's pixels; those outside the image get the level `fill`."""
     corner = (float(window.corner[0]), float(window.corner[1]))
     shown = sample_window(levels, window.factors, corner, window.size)
@@ -102,14 +101,14 @@ def window_levels(levels: Pixels, window: Window, fill: tuple[float, ...]) -> Pi
     return result
 
 
-def move_boxes(boxes: Boxes, window: Window) -> Boxes:
+def move_boxes(boxes: Float32[np.ndarray, "n 4"], window: Window) -> Float32[np.ndarray, "n 4"]:
     """Return boxes of the original image in the window's pixels, not cut to it."""
     factor = np.array([window.factors[1], window.factors[0]] * 2, dtype=np.float32)
     shift = np.array([window.corner[1], window.corner[0]] * 2, dtype=np.float32)
     return boxes * factor - shift
 
 
-def clip_to_window(boxes: Boxes, window: Window) -> Boxes:
+def clip_to_window(boxes: Float32[np.ndarray, "n 4"], window: Window) -> Float32[np.ndarray, "n 4"]:
     """Return what a window leaves of boxes."""
     height, width = window.size
     return np.clip(boxes, 0, np.array([width, height] * 2, dtype=np.float32))
@@ -147,8 +146,8 @@ def move_mask(crop: MaskCrop, window: Window) -> PlacedMask | None:
 
 
 def show_objects(
-    boxes: Boxes, crops: Sequence[MaskCrop], window: Window
-) -> tuple[list[int], Boxes, tuple[PlacedMask, ...]]:
+    boxes: Float32[np.ndarray, "object 4"], crops: Sequence[MaskCrop], window: Window
+) -> tuple[list[int], Float32[np.ndarray, "shown 4"], tuple[PlacedMask, ...]]:
     """Return which objects a window shows, their boxes and their masks.
 
     An object counts if at least 0.15 of its box, and a pixel of its mask, is inside. An object
@@ -201,7 +200,7 @@ def transposed(view: View) -> View:
     )
 
 
-def _flip_boxes(boxes: Boxes, width: int) -> Boxes:
+def _flip_boxes(boxes: Float32[np.ndarray, "n 4"], width: int) -> Float32[np.ndarray, "n 4"]:
     result = boxes.copy()
     result[:, 0], result[:, 2] = width - boxes[:, 2], width - boxes[:, 0]
     return result

@@ -1,0 +1,132 @@
+"""Which values of a recipe make sense for a run; the types leave that open."""
+
+from fcis.data.dataset import Dataset
+from fcis.errors import InputError
+from fcis.recipe import Augmentation, OptimiserRecipe, Recipe, TargetRecipe, TrainingRecipe
+
+_Rule = tuple[str, object, bool, str]
+_NAMES_SHOWN = 5
+
+
+def check_training(recipe: Recipe) -> None:
+    """Check how a recipe trains.
+
+    Raises:
+        InputError: naming the field, its value and what it may be.
+    """
+    training = recipe.training
+    rules = [
+        *_run_rules(training),
+        *_optimiser_rules(training.optimiser),
+        *_target_rules(training.targets),
+        *_augmentation_rules(training.augmentation),
+    ]
+    for name, value, good, expected in rules:
+        if not good:
+            raise InputError(f"recipe: training.{name} is {value!r}, expected {expected}")
+
+
+def check_categories(recipe: Recipe, train_set: Dataset, val_set: Dataset) -> None:
+    """Check that both datasets and the recipe have the same categories.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    first, second = train_set.class_names[1:], val_set.class_names[1:]
+    if first != second or train_set.label_of != val_set.label_of:
+        raise InputError(
+            f"{val_set.name}: its categories ({_listed(val_set)}) are not those of "
+            f"{train_set.name} ({_listed(train_set)}); make them equal, ids included"
+        )
+    if recipe.model.class_names != first or recipe.model.category_ids != tuple(train_set.label_of):
+        raise InputError(f"{train_set.name}: its categories are not those of the recipe")
+
+
+def _listed(dataset: Dataset) -> str:
+    shown = [f"{c.id} {c.name}" for c in dataset.categories[:_NAMES_SHOWN]]
+    more = len(dataset.categories) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _run_rules(training: TrainingRecipe) -> list[_Rule]:
+    return [
+        ("steps", training.steps, training.steps >= 1, "at least 1"),
+        ("batch", training.batch, training.batch >= 1, "at least 1"),
+        ("accumulate", training.accumulate, training.accumulate >= 1, "at least 1"),
+        ("seed", training.seed, training.seed >= 0, "at least 0"),
+        ("validate_every", training.validate_every, training.validate_every >= 0, "at least 0"),
+        (
+            "checkpoint_every",
+            training.checkpoint_every,
+            training.checkpoint_every >= 1,
+            "at least 1",
+        ),
+        ("workers", training.workers, training.workers >= 0, "at least 0"),
+        ("devices", training.devices, training.devices == 1, "1: runs on several are not ready"),
+    ]
+
+
+def _optimiser_rules(optimiser: OptimiserRecipe) -> list[_Rule]:
+    milestones = optimiser.milestones
+    return [
+        ("optimiser.lr", optimiser.lr, optimiser.lr > 0, "above 0"),
+        ("optimiser.momentum", optimiser.momentum, 0 <= optimiser.momentum < 1, "0 to below 1"),
+        (
+            "optimiser.weight_decay",
+            optimiser.weight_decay,
+            optimiser.weight_decay >= 0,
+            "at least 0",
+        ),
+        ("optimiser.reduction_lr", optimiser.reduction_lr, optimiser.reduction_lr > 0, "above 0"),
+        (
+            "optimiser.milestones",
+            milestones,
+            list(milestones) == sorted(milestones),
+            "rising steps",
+        ),
+        (
+            "optimiser.warmup_steps",
+            optimiser.warmup_steps,
+            optimiser.warmup_steps >= 0,
+            "at least 0",
+        ),
+        ("optimiser.clip_norm", optimiser.clip_norm, optimiser.clip_norm >= 0, "at least 0"),
+    ]
+
+
+def _target_rules(targets: TargetRecipe) -> list[_Rule]:
+    low, high = targets.anchor_negative, targets.anchor_positive
+    share = targets.positive_fraction
+    return [
+        ("targets.anchors", targets.anchors, targets.anchors >= 2, "at least 2"),
+        ("targets.anchor_positive", high, 0 < high <= 1, "above 0, at most 1"),
+        ("targets.anchor_negative", low, 0 <= low <= high, "0 to anchor_positive"),
+        ("targets.rois", targets.rois, targets.rois >= 1, "at least 1"),
+        (
+            "targets.roi_positive",
+            targets.roi_positive,
+            0 < targets.roi_positive <= 1,
+            "above 0, at most 1",
+        ),
+        ("targets.positive_fraction", share, 0 <= share <= 1, "0 to 1"),
+    ]
+
+
+def _augmentation_rules(change: Augmentation) -> list[_Rule]:
+    chances = {
+        "flip": change.flip,
+        "flip_vertical": change.flip_vertical,
+        "transpose": change.transpose,
+    }
+    strengths = {
+        "brightness": change.brightness,
+        "contrast": change.contrast,
+        "gamma": change.gamma,
+    }
+    low, high = change.scale
+    return [
+        *((f"augmentation.{n}", v, 0 <= v <= 1, "0 to 1") for n, v in chances.items()),
+        *((f"augmentation.{n}", v, v >= 0, "at least 0") for n, v in strengths.items()),
+        ("augmentation.scale", change.scale, 0 < low <= high, "two rising factors above 0"),
+        ("augmentation.crop", change.crop, change.crop >= 0, "at least 0"),
+    ]

@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import pytest
+
+from fcis.errors import InputError
+from fcis.recipe_json import with_setting
+from fcis.recipes import RECIPES, named_recipe
+from fcis.training.checks import check_categories, check_training
+from fcis.training.run import for_dataset
+
+from .conftest import dataset_of
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_named_recipes_pass(name):
+    check_training(named_recipe(name))
+
+
+BAD = {
+    "steps": ("0", "is 0, expected at least 1"),
+    "batch": ("0", "is 0, expected at least 1"),
+    "accumulate": ("0", "is 0, expected at least 1"),
+    "seed": ("-1", "is -1, expected at least 0"),
+    "validate_every": ("-1", "is -1, expected at least 0"),
+    "checkpoint_every": ("0", "is 0, expected at least 1"),
+    "workers": ("-1", "is -1, expected at least 0"),
+    "devices": ("2", "is 2, expected 1: runs on several are not ready"),
+    "optimiser.lr": ("0", "is 0.0, expected above 0"),
+    "optimiser.momentum": ("1", "is 1.0, expected 0 to below 1"),
+    "optimiser.weight_decay": ("-1", "is -1.0, expected at least 0"),
+    "optimiser.reduction_lr": ("0", "is 0.0, expected above 0"),
+    "optimiser.milestones": ("[9, 3]", r"is \(9, 3\), expected rising steps"),
+    "optimiser.warmup_steps": ("-1", "is -1, expected at least 0"),
+    "optimiser.clip_norm": ("-1", "is -1.0, expected at least 0"),
+    "targets.anchors": ("1", "is 1, expected at least 2"),
+    "targets.anchor_positive": ("1.5", "is 1.5, expected above 0, at most 1"),
+    "targets.anchor_negative": ("0.8", "is 0.8, expected 0 to anchor_positive"),
+    "targets.rois": ("0", "is 0, expected at least 1"),
+    "targets.roi_positive": ("0", "is 0.0, expected above 0, at most 1"),
+    "targets.positive_fraction": ("2", "is 2.0, expected 0 to 1"),
+    "augmentation.flip": ("1.5", "is 1.5, expected 0 to 1"),
+    "augmentation.flip_vertical": ("-0.1", "is -0.1, expected 0 to 1"),
+    "augmentation.transpose": ("2", "is 2.0, expected 0 to 1"),
+    "augmentation.brightness": ("-1", "is -1.0, expected at least 0"),
+    "augmentation.contrast": ("-1", "is -1.0, expected at least 0"),
+    "augmentation.gamma": ("-1", "is -1.0, expected at least 0"),
+    "augmentation.scale": ("[0, 1]", r"is \(0.0, 1.0\), expected two rising factors above 0"),
+    "augmentation.crop": ("-1", "is -1, expected at least 0"),
+}
+
+
+@pytest.mark.parametrize("field", BAD)
+def test_impossible_values_are_named(tiny, field):
+    text, message = BAD[field]
+    recipe = with_setting(tiny, f"training.{field}", text)
+    with pytest.raises(InputError, match=f"recipe: training.{field} {message}$"):
+        check_training(recipe)
+
+
+def test_categories_must_agree(tiny):
+    painted = dataset_of([], name="painted")
+    recipe = for_dataset(tiny, painted)
+    check_categories(recipe, painted, painted)
+    renamed = replace(
+        painted,
+        name="other",
+        categories=(*painted.categories[:2], replace(painted.categories[2], name="x")),
+    )
+    message = r"other: its categories \(10 r, 20 g, 30 x\) are not those of painted \(10 r, 20 g"
+    with pytest.raises(InputError, match=message):
+        check_categories(recipe, painted, renamed)
+    renumbered = replace(
+        painted,
+        name="other",
+        categories=(*painted.categories[:2], replace(painted.categories[2], id=31)),
+    )
+    with pytest.raises(InputError, match="make them equal, ids included"):
+        check_categories(recipe, painted, renumbered)
+    for other in (renamed, renumbered):
+        with pytest.raises(InputError, match="other: its categories are not those of the recipe"):
+            check_categories(recipe, other, other)
+
+
+def test_long_lists_of_categories_are_cut(tiny, scene_set):
+    with pytest.raises(
+        InputError, match=r"\(1 disc, 2 square, 3 triangle, 4 star, 5 ring and 3 more\)"
+    ):
+        check_categories(tiny, scene_set, dataset_of([]))

@@ -1,0 +1,52 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fcis.build import build_model
+from fcis.training.judge import Judge
+from fcis.weights.file import WeightsInfo, load_weights, read_info
+
+
+@pytest.fixture
+def judge(tiny, val_set, tmp_path):
+    info = WeightsInfo(model=tiny.model, recipe="tiny", training_data="some scenes")
+    model = build_model(tiny.model, seed=4)
+    return Judge(model, val_set, info=info, path=tmp_path / "best.safetensors", device="cpu")
+
+
+def test_a_perfect_detector_scores_one(judge, val_set, monkeypatch):
+    class Perfect:
+        def to_coco(self):
+            truth = val_set.to_coco()["annotations"]
+            keys = ("image_id", "category_id", "bbox", "segmentation")
+            return [{k: a[k] for k in keys} | {"score": 0.75} for a in truth]
+
+    monkeypatch.setattr("fcis.predictor.Predictor.detect_dataset", lambda *_: iter([Perfect()]))
+    figures = judge.validate()
+    assert figures == pytest.approx({"AP": 1.0, "AP50": 1.0, "AP75": 1.0, "dsb@0.50": 1.0})
+    judge.keep(figures)
+    info = read_info(judge.path)
+    seen = {a["category_id"] for a in val_set.to_coco()["annotations"]}
+    expected = tuple(0.75 if i in seen else 0.5 for i in info.model.category_ids)
+    assert info.thresholds == expected and 0.75 in expected
+    assert dict(info.metrics) == pytest.approx(figures)
+
+
+def test_an_untrained_network_scores_low_and_is_kept_as_it_is(judge, tiny):
+    figures = judge.validate()
+    assert 0 <= figures["AP"] < 0.1
+    judge.keep(figures)
+    info = read_info(judge.path)
+    assert (info.recipe, info.training_data, info.model) == ("tiny", "some scenes", tiny.model)
+    other = build_model(tiny.model, seed=5)
+    load_weights(judge.path, other)
+    for name, value in judge.model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+
+
+def test_without_objects_the_figures_are_zero(judge, val_set):
+    judge.val_set = replace(
+        val_set, images=tuple(replace(r, annotations=()) for r in val_set.images)
+    )
+    assert judge.validate() == {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "dsb@0.50": 0.0}

@@ -1,0 +1,65 @@
+import pytest
+from PIL import Image
+
+from fcis.errors import InputError
+from fcis.training.metrics import COLUMNS, add_metrics, draw_curves, read_metrics, write_metrics
+
+
+def test_rows_come_back_as_they_were_written(tmp_path):
+    assert read_metrics(tmp_path) == []
+    write_metrics(tmp_path, [])
+    assert read_metrics(tmp_path) == []
+    add_metrics(tmp_path, 20, {"loss": 1.23456789, "lr": 1e-5})
+    add_metrics(tmp_path, 20, {"val_AP": 0.5})
+    rows = read_metrics(tmp_path)
+    assert [r["step"] for r in rows] == ["20", "20"]
+    assert rows[0]["loss"] == "1.23457" and rows[0]["lr"] == "1e-05" and rows[0]["val_AP"] == ""
+    assert rows[1]["val_AP"] == "0.5" and rows[1]["loss"] == ""
+    text = (tmp_path / "metrics.csv").read_text()
+    write_metrics(tmp_path, rows)
+    assert (tmp_path / "metrics.csv").read_text() == text
+    assert text.splitlines()[0] == ",".join(COLUMNS)
+
+
+@pytest.mark.parametrize("kept", range(1, 40, 3))
+def test_a_row_that_was_cut_short_is_left_out(tmp_path, kept):
+    write_metrics(tmp_path, [])
+    add_metrics(tmp_path, 20, {"loss": 1.0, "val_AP75": 0.1234})
+    whole = (tmp_path / "metrics.csv").read_bytes()
+    add_metrics(tmp_path, 40, {"loss": 2.0, "val_AP75": 0.5678})
+    both = (tmp_path / "metrics.csv").read_bytes()
+    (tmp_path / "metrics.csv").write_bytes(both[: min(len(whole) + kept, len(both) - 1)])
+    assert [r["step"] for r in read_metrics(tmp_path)] == ["20"]
+
+
+def test_an_interrupted_write_leaves_the_table(tmp_path, monkeypatch):
+    write_metrics(tmp_path, [])
+    add_metrics(tmp_path, 20, {"loss": 1.0})
+
+    def fails(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", fails)
+    with pytest.raises(KeyboardInterrupt):
+        write_metrics(tmp_path, [])
+    assert len(read_metrics(tmp_path)) == 1
+
+
+def test_a_table_that_cannot_be_written(tmp_path):
+    (tmp_path / "metrics.csv").mkdir()
+    with pytest.raises(InputError, match=r"metrics\.csv: cannot be written \(Is a directory\)"):
+        add_metrics(tmp_path, 1, {"loss": 1.0})
+
+
+def test_curves_are_drawn_with_and_without_figures(tmp_path):
+    write_metrics(tmp_path, [])
+    draw_curves(tmp_path)
+    with Image.open(tmp_path / "curves.png") as picture:
+        empty = picture.convert("RGB").tobytes()
+    add_metrics(tmp_path, 20, {"loss": 1.0, "rpn_class": 0.5})
+    add_metrics(tmp_path, 40, {"loss": 0.7, "rpn_class": 0.3})
+    add_metrics(tmp_path, 40, {"val_AP": 0.5, "val_AP50": 0.6, "val_AP75": 0.7})
+    draw_curves(tmp_path)
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size == (1210, 462)
+        assert picture.convert("RGB").tobytes() != empty

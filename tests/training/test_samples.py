@@ -1,0 +1,265 @@
+import multiprocessing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fcis.data.dataset import Dataset
+from fcis.preprocess import prepare
+from fcis.recipe import RELEASE
+from fcis.training.module import training_loader
+from fcis.training.samples import TrainingSamples, collate_samples, target_generator
+
+from .conftest import LEVEL, blob, dataset_of, record_of
+
+
+def painted_record(number=0):
+    """Three L-shaped objects, apart from one another, one at the border."""
+    return record_of(
+        [
+            blob(60, 80, 5, 6, 20, 18),
+            blob(60, 80, 30, 40, 24, 30),
+            blob(60, 80, 0, 50, 16, 30),
+        ],
+        number=number,
+        crowds=[blob(60, 80, 40, 4, 12, 12)],
+    )
+
+
+def full_mask(mask, size):
+    full = np.zeros(size)
+    rows, columns = mask.values.shape
+    full[mask.top : mask.top + rows, mask.left : mask.left + columns] = mask.values.numpy()
+    return full
+
+
+def assert_same(first, second):
+    assert first.number == second.number and first.name == second.name
+    assert torch.equal(first.pixels, second.pixels)
+    assert first.plan == second.plan
+    assert torch.equal(first.truth.boxes, second.truth.boxes)
+    assert torch.equal(first.truth.labels, second.truth.labels)
+    assert torch.equal(first.truth.crowds, second.truth.crowds)
+    for a, b in zip(first.truth.masks, second.truth.masks, strict=True):
+        assert (a.top, a.left) == (b.top, b.left) and torch.equal(a.values, b.values)
+
+
+CHANGES = {
+    "flip": {"flip": 1.0},
+    "flip_vertical": {"flip_vertical": 1.0},
+    "transpose": {"transpose": 1.0},
+    "scale": {"scale": (0.7, 1.6)},
+    "crop": {"crop": 40},
+    "larger crop": {"crop": 150},
+    "all": {
+        "flip": 0.5,
+        "flip_vertical": 0.5,
+        "transpose": 0.5,
+        "scale": (0.7, 1.6),
+        "crop": 48,
+    },
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_pixels_boxes_and_masks_move_together(plain, change):
+    """Object i alone is bright in channel i: its mask must be what that channel shows."""
+    samples = TrainingSamples(dataset_of([painted_record()]), plain(zoom=1.3, **CHANGES[change]))
+    seen = 0
+    for number in range(25):
+        sample = samples[number]
+        pixels, truth = sample.pixels.numpy() / LEVEL, sample.truth
+        assert sample.plan.size == pixels.shape[1:]
+        for label, box, mask in zip(truth.labels, truth.boxes, truth.masks, strict=True):
+            expected = pixels[label - 1]
+            np.testing.assert_allclose(full_mask(mask, expected.shape), expected, atol=2e-5)
+            rows, columns = np.nonzero(expected >= 0.5)
+            tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            np.testing.assert_allclose(box, tight, atol=1.001)
+            seen += 1
+        factor = np.prod(sample.plan.factors)
+        for label in {1, 2, 3} - set(truth.labels.tolist()):
+            x0, y0, x1, y1 = painted_record().annotations[label - 1].box
+            most = 0.15 * (x1 - x0) * (y1 - y0) * factor
+            assert (pixels[label - 1] >= 0.5).sum() <= most + 10  # some at the edge of the cut
+    assert seen >= 20
+
+
+def test_every_change_happens_and_does_something(plain):
+    dataset = dataset_of([painted_record()])
+    still = TrainingSamples(dataset, plain())[0]
+    for name, changes in CHANGES.items():
+        changed = TrainingSamples(dataset, plain(**changes))[0]
+        same = changed.pixels.shape == still.pixels.shape
+        assert not same or not torch.equal(changed.pixels, still.pixels), name
+
+
+def test_half_of_the_samples_are_flipped(plain):
+    dataset = dataset_of([painted_record()])
+    still = TrainingSamples(dataset, plain())[0].pixels
+    samples = TrainingSamples(dataset, plain(flip=0.5))
+    flips = sum(not torch.equal(samples[n].pixels, still) for n in range(200))
+    assert 70 <= flips <= 130
+
+
+def test_crowd_regions_move_along_and_are_no_objects(plain):
+    record = painted_record()
+    sample = TrainingSamples(dataset_of([record]), plain(flip=1.0))[0]
+    x0, y0, x1, y1 = record.annotations[-1].box
+    assert sample.truth.crowds.tolist() == [[80 - x1, y0, 80 - x0, y1]]
+    assert sample.truth.labels.tolist() == [1, 2, 3]
+
+
+def test_intensity_changes_leave_the_geometry_alone(plain):
+    dataset = dataset_of([painted_record()])
+    strengths = {"brightness": 0.2, "contrast": 0.4, "gamma": 0.5}
+    geometry = CHANGES["all"]
+    before = TrainingSamples(dataset, plain(**geometry))
+    after = TrainingSamples(dataset, plain(**geometry, **strengths))
+    for number in range(5):
+        first, second = before[number], after[number]
+        assert not torch.equal(first.pixels, second.pixels)
+        assert torch.equal(first.truth.boxes, second.truth.boxes)
+        assert first.plan == second.plan
+        for a, b in zip(first.truth.masks, second.truth.masks, strict=True):
+            assert torch.equal(a.values, b.values)
+
+
+def test_brightness_contrast_and_gamma_do_what_they_say(plain):
+    record = painted_record()
+    dataset = dataset_of([record])
+    levels = record.read().astype(np.float64)
+    shifts, stretches = [], []
+    for number in range(20):
+        bright = TrainingSamples(dataset, plain(brightness=0.1))[number].pixels
+        shift = bright.permute(1, 2, 0).numpy() - levels
+        assert shift.std() < 1e-4
+        shifts.append(shift.mean() / 255)
+        contrast = TrainingSamples(dataset, plain(contrast=0.3))[number].pixels.numpy()
+        assert abs(contrast.mean() - levels.mean()) < 0.01
+        stretches.append(np.log(contrast.std() / levels.std()))
+        gamma = TrainingSamples(dataset, plain(gamma=0.4))[number].pixels.numpy()
+        assert gamma.min() == 0  # black and white stay
+        value = gamma.max() / 255
+        assert np.exp(-0.4) <= np.log(value) / np.log(LEVEL / 255) <= np.exp(0.4)
+    assert max(map(abs, shifts)) <= 0.1 and min(shifts) < 0 < max(shifts)
+    assert max(map(abs, stretches)) <= 0.3 + 1e-6 and min(stretches) < 0 < max(stretches)
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "down"])
+@pytest.mark.parametrize("resize", ["levels", "float"])
+def test_without_changes_it_is_the_input_of_prediction(plain, rounding, resize):
+    recipe = plain()
+    conventions = replace(RELEASE, resize=resize, size_rounding=rounding)
+    preprocessing = replace(
+        recipe.model.preprocessing, short_side=83, long_side=100, stretch=(1.0, 99.0)
+    )
+    recipe = replace(
+        recipe, model=replace(recipe.model, conventions=conventions, preprocessing=preprocessing)
+    )
+    record = painted_record()
+    pixels, plan = prepare(record.read(), preprocessing, conventions)
+    sample = TrainingSamples(dataset_of([record]), recipe)[0]
+    assert torch.equal(sample.pixels, pixels)
+    assert sample.plan == plan and sample.original_size == (60, 80)
+
+
+def test_a_small_image_lies_in_a_larger_crop_on_the_mean(plain):
+    recipe = plain(crop=100)
+    preprocessing = replace(recipe.model.preprocessing, mean=(30.0, 40.0, 50.0))
+    recipe = replace(recipe, model=replace(recipe.model, preprocessing=preprocessing))
+    dataset = dataset_of([painted_record()])
+    corners = set()
+    for number in range(10):
+        sample = TrainingSamples(dataset, recipe)[number]
+        assert sample.pixels.shape == (3, 100, 100)
+        outside = (sample.pixels == 0).all(dim=0)
+        assert outside.sum() == 100 * 100 - 60 * 80
+        rows, columns = (~outside).nonzero().unbind(dim=1)
+        assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (60, 80)
+        corners.add((int(rows.min()), int(columns.min())))
+        assert sample.truth.labels.tolist() == [1, 2, 3]
+    assert len(corners) > 5
+
+
+def test_images_without_objects_are_left_out(plain):
+    crowd_only = replace(
+        painted_record(1), annotations=painted_record(1).annotations[-1:], file_name="crowd"
+    )
+    empty = replace(painted_record(2), annotations=(), file_name="empty")
+    samples = TrainingSamples(dataset_of([empty, painted_record(), crowd_only]), plain())
+    assert [r.file_name for r in samples.images] == ["0.png"]
+
+
+def test_an_epoch_is_a_permutation_and_each_has_its_own(plain):
+    dataset = dataset_of([painted_record(i) for i in range(20)])
+    samples = TrainingSamples(dataset, plain())
+    first = [samples[n].name for n in range(20)]
+    second = [samples[n].name for n in range(20, 40)]
+    assert sorted(first) == sorted(second) == sorted(f"{i}.png" for i in range(20))
+    assert first != second and first != sorted(first)
+
+
+def test_a_sample_depends_on_seed_and_number_alone(plain):
+    dataset = dataset_of([painted_record(i) for i in range(3)])
+    recipe = plain(**CHANGES["all"], brightness=0.1)
+    forward = TrainingSamples(dataset, recipe)
+    samples = [forward[n] for n in range(8)]
+    for n in (7, 2, 5, 2):  # another order, another object, a mask cache in another state
+        assert_same(TrainingSamples(dataset, recipe)[n], samples[n])
+        assert_same(forward[n], samples[n])
+    other = TrainingSamples(dataset, plain(seed=1, **CHANGES["all"], brightness=0.1))
+    assert any(not torch.equal(other[n].pixels, samples[n].pixels) for n in range(3))
+
+
+def _digest(arguments):
+    dataset, recipe, number = arguments
+    return TrainingSamples(dataset, recipe)[number].pixels.numpy().tobytes()
+
+
+def test_other_processes_make_the_same_sample(scene_set, tiny):
+    dataset = Dataset(name="two", categories=scene_set.categories, images=scene_set.images[:2])
+    here = [_digest((dataset, tiny, n)) for n in range(3)]
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        there = pool.map(_digest, [(dataset, tiny, n) for n in range(3)])
+    assert here == there
+
+
+def test_workers_change_nothing(scene_set, tiny):
+    def steps(workers):
+        recipe = replace(tiny, training=replace(tiny.training, workers=workers, accumulate=2))
+        loader = iter(training_loader(scene_set, recipe, 3))
+        return [next(loader) for _ in range(4)]
+
+    for alone, helped in zip(steps(0), steps(2), strict=True):
+        for a, b in zip(alone, helped, strict=True):
+            assert a.names == b.names and a.numbers == b.numbers
+            assert torch.equal(a.images.pixels, b.images.pixels)
+            for x, y in zip(a.truths, b.truths, strict=True):
+                assert torch.equal(x.boxes, y.boxes) and torch.equal(x.labels, y.labels)
+                for m, n in zip(x.masks, y.masks, strict=True):
+                    assert torch.equal(m.values, n.values)
+
+
+def test_collation_keeps_each_image_with_its_truth(plain):
+    dataset = dataset_of([painted_record(i) for i in range(4)])
+    samples = TrainingSamples(dataset, plain(scale=(0.5, 1.5)))
+    chosen = [samples[n] for n in range(3)]
+    batch = collate_samples(chosen).to("cpu")
+    assert batch.numbers == (0, 1, 2)
+    assert batch.names == tuple(s.name for s in chosen)
+    assert batch.images.sizes.tolist() == [list(s.plan.size) for s in chosen]
+    for i, sample in enumerate(chosen):
+        height, width = sample.plan.size
+        assert torch.equal(batch.images.pixels[i, :, :height, :width], sample.pixels)
+        assert batch.images.pixels[i, :, height:].abs().sum() == 0
+        assert torch.equal(batch.truths[i].boxes, sample.truth.boxes)
+
+
+def test_chance_of_targets_differs_by_number_and_seed():
+    def draw(seed, number):
+        return torch.rand(4, generator=target_generator(seed, number)).tolist()
+
+    assert draw(1, 2) == draw(1, 2)
+    assert len({tuple(draw(s, n)) for s in range(3) for n in range(3)}) == 9
