@@ -130,9 +130,9 @@ def nuclei_cpu() -> Recipe:
             conventions=SCRATCH,
         ),
         training=TrainingRecipe(
-            steps=1600,
+            steps=1200,
             batch=4,
-            validate_every=800,
+            validate_every=400,
             checkpoint_every=100,
             workers=1,
             optimiser=_adamw(0.003, warmup_steps=100),
@@ -192,7 +192,7 @@ def scenes() -> Recipe:
             head=HeadRecipe(reduction=256),
             detection=DetectionRecipe(mask_threshold=0.5, drop_size=4.0),
             preprocessing=_levels(zoom=1.0, stretch=(0.0, 100.0), mean=120.0, std=60.0),
-            conventions=SCRATCH,
+            conventions=replace(SCRATCH, mask_loss_weight=3.0),
         ),
         training=TrainingRecipe(
             steps=2500,
@@ -203,7 +203,12 @@ def scenes() -> Recipe:
             optimiser=_adamw(0.003, warmup_steps=100),
             targets=_dense_targets(rois=64),
             augmentation=Augmentation(
-                flip_vertical=0.5, transpose=0.5, scale=(0.9, 1.1), brightness=0.05, contrast=0.1
+                flip_vertical=0.5,
+                transpose=0.5,
+                scale=(0.9, 1.1),
+                crop=256,
+                brightness=0.05,
+                contrast=0.1,
             ),
         ),
     )

@@ -194,9 +194,9 @@ class Backbone(nn.Module):
 def build_backbone(recipe: BackboneRecipe, *, fetch: bool = True) -> Backbone:
     """Build the network of a recipe, with ImageNet weights if it names any.
 
-    Convolutions start from He's normal initialisation (fan out). As in timm, the last scale of
-    each residual branch starts at zero, so that every block starts as its shortcut; scales that
-    are not trained start at one, for a zero would switch the block off for good.
+    Convolutions start from He's normal initialisation (fan out), all scales at one. timm's zero
+    for the last scale of a residual branch is not taken over: it makes every block begin as its
+    shortcut, and in runs of a few hundred steps from scratch the losses then fall later.
 
     ImageNet weights of timm were trained with the `modern` geometry; `v1` accepts them, since all
     shapes agree, but then sees slightly shifted features and needs more fine-tuning.
@@ -299,9 +299,6 @@ def _stage(recipe: BackboneRecipe, index: int, channels: int) -> nn.Sequential:
         )
     if recipe.variant == "v1" and isinstance(blocks[0], Bottleneck):
         blocks[0].conv1.stride, blocks[0].conv2.stride = blocks[0].conv2.stride, (1, 1)
-    if recipe.train_affine and index + 1 >= recipe.frozen_stages:
-        for each in blocks:
-            each.zero_init_last()
     return nn.Sequential(*blocks)
 
 
