@@ -1,53 +1,10 @@
-import math
-import os
-import pickle
-from pathlib import Path
-
 import lightning
 import pytest
-import torch
 
-from fcis.build import build_model
-from fcis.errors import InputError
-from fcis.training.callbacks import (
-    AtomicCheckpoints,
-    Checkpoints,
-    Metrics,
-    Progress,
-    Validation,
-)
+from fcis.training.callbacks import Metrics, Progress, Validation
 from fcis.training.metrics import read_metrics
-from fcis.training.module import TrainingModule
 
-
-class FakeTrainer(lightning.Trainer):
-    """A trainer that is in step `step` and writes down what it is asked to save."""
-
-    def __init__(self, max_steps):
-        self.step = 0
-        self.steps = max_steps
-        self.saved = []
-
-    global_step = property(lambda self: self.step)
-    max_steps = property(lambda self: self.steps)
-    loggers = property(lambda self: [])
-
-    def save_checkpoint(self, path):
-        self.saved.append((Path(path).name, self.step))
-
-
-@pytest.fixture
-def module(tiny):
-    return TrainingModule(build_model(tiny.model), tiny)
-
-
-def steps(trainer, module, callbacks, first, last):
-    """Run the callbacks through steps whose loss is the step's number."""
-    for step in range(first, last + 1):
-        trainer.step = step
-        module.latest = {"loss": float(step), "rpn_class": step / 2, "lr": 0.1 / step}
-        for callback in callbacks:
-            callback.on_train_batch_end(trainer, module, None, None, step - 1)
+from .conftest import FakeTrainer, steps
 
 
 def shown(folder):
@@ -89,12 +46,6 @@ def test_a_resumed_run_writes_the_same_rows(tmp_path, module, stop, crash):
     metrics.on_train_start(trainer, module)
     steps(trainer, module, [metrics], stop + 1, 45)
     assert shown(torn) == shown(whole)
-
-
-def test_checkpoints_are_written_now_and_then_and_at_the_end(tmp_path, module):
-    trainer = FakeTrainer(11)
-    steps(trainer, module, [Checkpoints(tmp_path, 4)], 1, 11)
-    assert trainer.saved == [("last.ckpt", 4), ("last.ckpt", 8), ("last.ckpt", 11)]
 
 
 def validation_of(folder, every, aps):
@@ -173,41 +124,3 @@ def test_another_module_is_refused(tmp_path):
         Metrics(tmp_path, 1).on_train_batch_end(
             FakeTrainer(1), lightning.LightningModule(), None, None, 0
         )
-
-
-def test_a_checkpoint_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
-    path, files = tmp_path / "last.ckpt", AtomicCheckpoints()
-    files.save_checkpoint({"weights": torch.arange(5), "global_step": 1}, path)
-
-    def stops(_, file):
-        file.write(b"half")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("torch.save", stops)
-        with pytest.raises(KeyboardInterrupt):
-            files.save_checkpoint({"weights": torch.zeros(5), "global_step": 2}, path)
-    loaded = files.load_checkpoint(path)
-    assert loaded["global_step"] == 1 and loaded["weights"].tolist() == [0, 1, 2, 3, 4]
-    files.save_checkpoint({"weights": torch.zeros(5), "global_step": 2}, path)
-    assert files.load_checkpoint(path)["global_step"] == 2
-    assert os.listdir(tmp_path) == ["last.ckpt"]
-
-
-def test_a_checkpoint_that_cannot_be_written(tmp_path):
-    path = tmp_path / "gone" / "last.ckpt"
-    with pytest.raises(InputError, match=r"last\.ckpt: cannot be written \(No such file"):
-        AtomicCheckpoints().save_checkpoint({"a": 1}, path)
-
-
-class Trap:
-    """What a hostile checkpoint would run."""
-
-    def __reduce__(self):
-        return math.factorial, (3,)
-
-
-def test_nothing_in_a_checkpoint_is_executed(tmp_path):
-    torch.save({"state_dict": Trap()}, tmp_path / "last.ckpt")
-    with pytest.raises(pickle.UnpicklingError):
-        AtomicCheckpoints().load_checkpoint(tmp_path / "last.ckpt", weights_only=False)

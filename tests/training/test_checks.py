@@ -86,3 +86,8 @@ def test_long_lists_of_categories_are_cut(tiny, scene_set):
         InputError, match=r"\(1 disc, 2 square, 3 triangle, 4 star, 5 ring and 3 more\)"
     ):
         check_categories(tiny, scene_set, dataset_of([]))
+
+
+def test_images_are_rgb(tiny):
+    with pytest.raises(InputError, match=r"model\.backbone\.in_channels is 1, expected 3: images"):
+        check_training(with_setting(tiny, "in_channels", "1"))

@@ -11,6 +11,7 @@ from fcis.preprocess import Resize
 from fcis.recipe import RELEASE, BackboneRecipe, ModelRecipe, Recipe, TargetRecipe
 from fcis.recipes import coco_resnet101
 from fcis.structures import ImageBatch, RPNOutput, ScoreMaps
+from fcis.training.batch import ObjectMask, Sample, TrainingBatch, Truth, collate_samples
 from fcis.training.losses import (
     Losses,
     RoILosses,
@@ -19,14 +20,7 @@ from fcis.training.losses import (
     roi_losses,
     rpn_losses,
 )
-from fcis.training.samples import (
-    ObjectMask,
-    Sample,
-    TrainingBatch,
-    TrainingSamples,
-    Truth,
-    collate_samples,
-)
+from fcis.training.samples import TrainingSamples
 from fcis.training.targets import IGNORED, AnchorTargets, RoITargets
 from fcis.weights.mapping import chainercv_names
 

@@ -7,8 +7,8 @@ import torch
 from fcis.ops.sampling import AssemblyRule, RoIs, mask_extents, native_cells
 from fcis.recipe import RELEASE
 from fcis.structures import RoIMasks
+from fcis.training.batch import ObjectMask
 from fcis.training.mask_targets import mask_targets
-from fcis.training.samples import ObjectMask
 
 ALIGN = replace(RELEASE, sampling="align")
 NATIVE = replace(RELEASE, sampling="native")

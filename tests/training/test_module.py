@@ -8,10 +8,11 @@ import torch
 
 from fcis.build import build_model
 from fcis.errors import InputError
+from fcis.training.batch import collate_samples
 from fcis.training.losses import compute_losses
 from fcis.training.module import StepCollate, StepSampler, TrainingModule, training_loader
 from fcis.training.optim import build_optimiser
-from fcis.training.samples import TrainingSamples, collate_samples
+from fcis.training.samples import TrainingSamples
 
 from .conftest import dataset_of, record_of
 

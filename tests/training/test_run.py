@@ -142,7 +142,7 @@ from fcis.recipes import named_recipe
 from fcis.training import run
 from fcis.training.callbacks import Progress
 from fcis.training.run import train
-import fcis.training.callbacks, fcis.weights.file
+import fcis.training.callbacks, fcis.training.checkpoints, fcis.weights.file
 
 folder, recipe, where, count = sys.argv[1:]
 folder, recipe, count = Path(folder), json.loads(recipe), int(count)
@@ -173,8 +173,8 @@ elif where == "weights":
         fcis.weights.file.save_file, lambda _, path, **__: Path(path).write_bytes(b"half")
     )
 elif where == "before the checkpoint":
-    saved = fcis.training.callbacks.Checkpoints.on_train_batch_end
-    fcis.training.callbacks.Checkpoints.on_train_batch_end = dying(saved, lambda *_: None)
+    saved = fcis.training.checkpoints.Checkpoints.on_train_batch_end
+    fcis.training.checkpoints.Checkpoints.on_train_batch_end = dying(saved, lambda *_: None)
 elif where == "table":
     os.replace = dying(os.replace, lambda *_: None)
 elif where == "step":
@@ -230,7 +230,7 @@ def test_a_run_survives_being_killed_anywhere(tmp_path, tiny, workers):
     assert_same_run(tmp_path / "whole", torn)
 
     rng, random_torn, kills = random.Random(workers), tmp_path / "random", 0
-    while kills < 5:
+    while kills < 3:
         process = start(random_torn, recipe)
         begun = time.monotonic()
         # imports take seconds; then a step takes a fraction of one

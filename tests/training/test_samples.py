@@ -9,7 +9,7 @@ from fcis.data.dataset import Dataset
 from fcis.preprocess import prepare
 from fcis.recipe import RELEASE
 from fcis.training.module import training_loader
-from fcis.training.samples import TrainingSamples, collate_samples, target_generator
+from fcis.training.samples import TrainingSamples, target_generator
 
 from .conftest import LEVEL, blob, dataset_of, record_of
 
@@ -93,6 +93,20 @@ def test_every_change_happens_and_does_something(plain):
         changed = TrainingSamples(dataset, plain(**changes))[0]
         same = changed.pixels.shape == still.pixels.shape
         assert not same or not torch.equal(changed.pixels, still.pixels), name
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("flip", lambda pixels: pixels.flip(2)),
+        ("flip_vertical", lambda pixels: pixels.flip(1)),
+        ("transpose", lambda pixels: pixels.transpose(1, 2)),
+    ],
+)
+def test_each_mirroring_is_the_one_it_is_called(plain, change, expected):
+    dataset = dataset_of([painted_record()])
+    still = TrainingSamples(dataset, plain())[0].pixels
+    assert torch.equal(TrainingSamples(dataset, plain(**{change: 1.0}))[0].pixels, expected(still))
 
 
 def test_half_of_the_samples_are_flipped(plain):
@@ -240,21 +254,6 @@ def test_workers_change_nothing(scene_set, tiny):
                 assert torch.equal(x.boxes, y.boxes) and torch.equal(x.labels, y.labels)
                 for m, n in zip(x.masks, y.masks, strict=True):
                     assert torch.equal(m.values, n.values)
-
-
-def test_collation_keeps_each_image_with_its_truth(plain):
-    dataset = dataset_of([painted_record(i) for i in range(4)])
-    samples = TrainingSamples(dataset, plain(scale=(0.5, 1.5)))
-    chosen = [samples[n] for n in range(3)]
-    batch = collate_samples(chosen).to("cpu")
-    assert batch.numbers == (0, 1, 2)
-    assert batch.names == tuple(s.name for s in chosen)
-    assert batch.images.sizes.tolist() == [list(s.plan.size) for s in chosen]
-    for i, sample in enumerate(chosen):
-        height, width = sample.plan.size
-        assert torch.equal(batch.images.pixels[i, :, :height, :width], sample.pixels)
-        assert batch.images.pixels[i, :, height:].abs().sum() == 0
-        assert torch.equal(batch.truths[i].boxes, sample.truth.boxes)
 
 
 def test_chance_of_targets_differs_by_number_and_seed():

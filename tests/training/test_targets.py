@@ -6,7 +6,7 @@ import torch
 
 from fcis.recipe import PAPER, RELEASE, TargetRecipe
 from fcis.structures import Proposals, RPNOutput
-from fcis.training.samples import Truth
+from fcis.training.batch import Truth
 from fcis.training.targets import IGNORED, anchor_targets, roi_targets
 
 STDS = (0.2, 0.2, 0.5, 0.5)

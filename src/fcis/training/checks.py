@@ -24,6 +24,11 @@ def check_training(recipe: Recipe) -> None:
     for name, value, good, expected in rules:
         if not good:
             raise InputError(f"recipe: training.{name} is {value!r}, expected {expected}")
+    channels = recipe.model.backbone.in_channels
+    if channels != 3:
+        raise InputError(
+            f"recipe: model.backbone.in_channels is {channels}, expected 3: images are read as RGB"
+        )
 
 
 def check_categories(recipe: Recipe, train_set: Dataset, val_set: Dataset) -> None:

@@ -11,7 +11,7 @@ import torch
 from fcis.errors import InputError
 from fcis.recipe import Recipe
 from fcis.recipe_json import from_json, to_json
-from fcis.training.callbacks import CHECKPOINT
+from fcis.training.checkpoints import CHECKPOINT
 
 BEST = "best.safetensors"
 RECIPE = "recipe.json"
@@ -72,7 +72,7 @@ def begin_folder(folder: Path, recipe: Recipe) -> None:
 def _check_same(path: Path, recipe: Recipe) -> None:
     """Refuse to go on with another recipe than the run was begun with."""
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         raise InputError(f"{path}: not JSON; begin again with another --out") from None
     begun = from_json(Recipe, data, str(path))

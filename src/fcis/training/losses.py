@@ -12,8 +12,9 @@ from fcis.model.fcis import FCIS
 from fcis.model.joint import mask_rois, score_rois
 from fcis.recipe import Recipe
 from fcis.structures import INSIDE, OUTSIDE, RPNOutput, ScoreMaps
+from fcis.training.batch import TrainingBatch
 from fcis.training.mask_targets import mask_targets
-from fcis.training.samples import TrainingBatch, target_generator
+from fcis.training.samples import target_generator
 from fcis.training.targets import (
     IGNORED,
     AnchorTargets,

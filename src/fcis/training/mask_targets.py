@@ -12,7 +12,7 @@ from torch import Tensor
 from fcis.model.voting import whole_pixels
 from fcis.recipe import Conventions
 from fcis.structures import RoIMasks
-from fcis.training.samples import ObjectMask
+from fcis.training.batch import ObjectMask
 
 _CHUNK = 1 << 23  # values of objects' masks held at once
 

@@ -13,9 +13,10 @@ from fcis.data.dataset import Dataset
 from fcis.errors import InputError
 from fcis.model.fcis import FCIS
 from fcis.recipe import Recipe
+from fcis.training.batch import Sample, TrainingBatch, collate_samples
 from fcis.training.losses import compute_losses
 from fcis.training.optim import build_optimiser, build_schedule
-from fcis.training.samples import Sample, TrainingBatch, TrainingSamples, collate_samples
+from fcis.training.samples import TrainingSamples
 
 
 class TrainingModule(lightning.LightningModule):

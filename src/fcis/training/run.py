@@ -15,7 +15,8 @@ from fcis.data.dataset import Dataset
 from fcis.errors import InputError
 from fcis.model.fcis import FCIS
 from fcis.recipe import Recipe
-from fcis.training.callbacks import AtomicCheckpoints, Checkpoints, Metrics, Progress, Validation
+from fcis.training.callbacks import Metrics, Progress, Validation
+from fcis.training.checkpoints import AtomicCheckpoints, Checkpoints
 from fcis.training.checks import check_categories, check_training
 from fcis.training.folder import BEST, Progressed, begin_folder, check_folder
 from fcis.training.judge import Judge

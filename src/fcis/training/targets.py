@@ -13,7 +13,7 @@ from torch import Tensor
 from fcis.boxes import box_area, box_iou, encode_boxes
 from fcis.recipe import Conventions, TargetRecipe
 from fcis.structures import Proposals, RPNOutput
-from fcis.training.samples import Truth
+from fcis.training.batch import Truth
 
 IGNORED = -1
 _CROWD_COVER = 0.5  # share of a box inside a crowd region from which it is no negative
