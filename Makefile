@@ -16,11 +16,12 @@ $(VENV)/.installed: pyproject.toml
 demo: setup
 	$(BIN)/fcis demo --out demo
 
+# One thread a worker: more threads than cores make every small operation wait.
 test: setup
-	$(BIN)/python -m pytest -m 'not slow and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'not slow and not gpu'
 
 test-slow: setup
-	$(BIN)/python -m pytest -m 'slow and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'slow and not gpu'
 
 lint: setup
 	$(BIN)/ruff format --check .
