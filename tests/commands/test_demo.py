@@ -8,19 +8,13 @@ from fcis.recipes import named_recipe
 
 
 def test_demo_leaves_figures_and_pictures(fcis, tmp_path, monkeypatch):
-    recipe = named_recipe("tiny")
-    asked = []
-
-    def named(name):
-        asked.append(name)
-        return replace(recipe, name=name)
-
-    monkeypatch.setattr(demo, "named_recipe", named)
-    monkeypatch.setattr(demo, "TRAIN", "scenes:4:1")
-    monkeypatch.setattr(demo, "HELD_OUT", "scenes:3:2")
-    monkeypatch.setattr(demo, "STEPS", 4)
+    tiny = replace(named_recipe("tiny"), name="demo")
+    short = replace(tiny, training=replace(tiny.training, steps=4))
+    monkeypatch.setattr(demo, "demo_recipe", lambda: short)
+    monkeypatch.setattr(demo, "TRAIN_SCENES", 4)
+    monkeypatch.setattr(demo, "HELD_OUT_SCENES", 3)
     code, out, _ = fcis("demo", "--out", tmp_path / "demo", "--device", "cpu")
-    assert (code, asked) == (0, ["scenes"])
+    assert code == 0
     folder = tmp_path / "demo"
     assert json.loads((folder / "figures.json").read_text())["images"] == 3
     assert isinstance(json.loads((folder / "predictions.json").read_text()), list)
@@ -32,9 +26,17 @@ def test_demo_leaves_figures_and_pictures(fcis, tmp_path, monkeypatch):
 
 
 def test_train_and_held_out_scenes_differ():
-    from fcis.data.source import check_distinct
+    assert demo.TRAIN_SEED != demo.HELD_OUT_SEED
 
-    check_distinct(demo.TRAIN, demo.HELD_OUT)
+
+def test_recipe_is_that_of_the_scenes_with_anchors_for_enlarged_small_ones():
+    recipe, base = demo.demo_recipe(), named_recipe("scenes")
+    assert recipe.model.backbone == base.model.backbone
+    assert recipe.model.head == base.model.head
+    side = demo._SIDE * recipe.model.preprocessing.zoom
+    assert recipe.training.augmentation.crop == side
+    assert 16 * recipe.model.preprocessing.zoom <= min(recipe.model.rpn.anchor_sizes)
+    assert max(recipe.model.rpn.anchor_sizes) <= side / 2
 
 
 def test_unwritable_out(refused, tmp_path):
