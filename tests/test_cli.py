@@ -104,7 +104,7 @@ def test_a_bug_is_a_traceback(broken):
         main(["info"])
 
 
-def test_interrupts(capsys, monkeypatch):
+def test_interrupts(capsys, monkeypatch, interruptible):
     def run(options):
         signal.raise_signal(signal.SIGINT)
 

@@ -314,7 +314,7 @@ def test_images_of_another_size_than_the_dataset_says(predict, annotate, tmp_pat
     assert {r["image_id"] for r in results} == {9}
 
 
-def test_interrupt_keeps_what_was_found(predict, save, tmp_path, monkeypatch):
+def test_interrupt_keeps_what_was_found(predict, save, tmp_path, monkeypatch, interruptible):
     for i in range(4):
         save(tmp_path / "in" / f"{i}.png", seed=i)
     calls = []
