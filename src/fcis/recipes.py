@@ -185,7 +185,7 @@ def scenes() -> Recipe:
             rpn=RPNRecipe(
                 channels=128,
                 anchor_sizes=(20.0, 36.0, 64.0, 112.0),
-                pre_nms=2000,
+                pre_nms=1000,
                 post_nms=300,
                 min_size=4.0,
             ),

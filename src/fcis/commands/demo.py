@@ -57,7 +57,7 @@ def demo_recipe() -> Recipe:
     )
     training = replace(
         base.training,
-        steps=1800,
+        steps=1500,
         validate_every=0,
         augmentation=replace(base.training.augmentation, crop=192),
     )
