@@ -2,7 +2,6 @@ import json
 import os
 import struct
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -280,12 +279,12 @@ def test_descriptions_that_make_no_sense(tmp_path, info, change, message):
 def test_an_interrupted_write_leaves_the_previous_file(path, info, monkeypatch):
     before = path.read_bytes()
 
-    def stops(_, partial, **__):
-        Path(partial).write_bytes(b"half")
+    def stops(partial, _):
+        partial.write_bytes(b"half")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fcis.weights.file.save_file", stops)
+        patch.setattr("fcis.weights.file.write_synced", stops)
         with pytest.raises(KeyboardInterrupt):
             save_weights(path, build_model(info.model, seed=7), info)
     assert path.read_bytes() == before
@@ -300,3 +299,11 @@ def test_places_that_cannot_be_written(tmp_path, model, info):
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=r"folder: cannot be written \(.*[Dd]irectory"):
         save_weights(tmp_path / "folder", model, info)
+
+
+def test_others_may_read_a_file_as_any_other(tmp_path, tiny_weights):
+    model = build_model(read_info(tiny_weights).model)
+    save_weights(tmp_path / "w.safetensors", model, read_info(tiny_weights))
+    (tmp_path / "plain").write_bytes(b"")
+    mode = (tmp_path / "plain").stat().st_mode
+    assert (tmp_path / "w.safetensors").stat().st_mode == mode

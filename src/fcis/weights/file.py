@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from fcis.errors import InputError
@@ -65,14 +65,22 @@ def save_weights(path: Path, model: nn.Module, info: WeightsInfo) -> None:
         "licence": info.licence,
     }
     state = {k: v.detach().cpu().contiguous() for k, v in _state(model).items()}
+    # not `save_file`, which lets nobody but the owner read what it writes
+    data = save(state, metadata={"fcis": json.dumps(entry, sort_keys=True)})
     partial = path.with_name(f"{path.name}.partial")
     try:
-        save_file(state, partial, metadata={"fcis": json.dumps(entry, sort_keys=True)})
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
+        write_synced(partial, data)
         os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}); choose another place") from None
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_info(path: Path) -> WeightsInfo:
