@@ -111,10 +111,10 @@ def voc_resnet101_paper() -> Recipe:
 
 
 def nuclei_cpu() -> Recipe:
-    """Return a slim network for fluorescence nuclei, trained from scratch within half an hour."""
+    """Return a slim network for fluorescence nuclei, trained from scratch in twenty minutes."""
     return Recipe(
         name="nuclei-cpu",
-        description="Slim ResNet from scratch for nuclei; half an hour on two cores",
+        description="Slim ResNet from scratch for nuclei; twenty minutes on a CPU",
         model=ModelRecipe(
             backbone=_slim((32, 64, 96, 128), depths=(1, 1, 1, 1)),
             rpn=RPNRecipe(
@@ -179,7 +179,7 @@ def scenes() -> Recipe:
     """Return a slim network for the synthetic scenes."""
     return Recipe(
         name="scenes",
-        description="Slim ResNet from scratch for synthetic scenes; minutes on two cores",
+        description="Slim ResNet from scratch for synthetic scenes",
         model=ModelRecipe(
             backbone=_slim((32, 64, 96, 128), depths=(1, 1, 1, 1)),
             rpn=RPNRecipe(
