@@ -52,7 +52,7 @@ def test_enough_of_every_object_is_visible(layouts):
     for layout in layouts:
         for index, o in enumerate(layout.objects):
             seen, full = int((layout.owner == index).sum()), int(o.silhouette.bits.sum())
-            assert seen >= 48 and seen >= 0.4 * full
+            assert seen >= 48 and seen >= 0.6 * full
             assert layout.visible(index).area == seen
             h, w = o.silhouette.sides
             is_cut = o.top < 0 or o.left < 0 or o.top + h > 200 or o.left + w > 160

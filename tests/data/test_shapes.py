@@ -5,7 +5,7 @@ import pytest
 from matplotlib.path import Path
 from scipy import ndimage
 
-from fcis.data.shapes import SHAPES, meeting_offset, rasterise, unit_vector
+from fcis.data.shapes import SHAPES, meeting_offset, rasterise, unit_vector, upright_vector
 
 SHAPE = {shape.name: shape for shape in SHAPES}
 
@@ -111,6 +111,14 @@ def test_only_the_ring_has_a_hole_even_when_small(name):
         bits = rasterise(SHAPE[name], 8.5, direction=unit_vector(rng)).bits
         has_hole = ndimage.binary_fill_holes(bits).sum() > bits.sum()
         assert has_hole == (name == "ring")
+
+
+def test_upright_directions_stay_within_thirty_degrees():
+    rng = np.random.default_rng(2)
+    directions = np.array([upright_vector(rng) for _ in range(500)])
+    np.testing.assert_allclose(np.hypot(*directions.T), 1.0, rtol=1e-12)
+    angles = np.degrees(np.arctan2(directions[:, 1], directions[:, 0]))
+    assert -30 <= angles.min() < -28 and 28 < angles.max() <= 30
 
 
 def corner_aligned(bits):

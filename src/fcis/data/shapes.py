@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 Field = Float[np.ndarray, "h w"]
 
 _SIN60 = 0.8660254037844386
+_TAN30 = 0.5773502691896257
 # Directions of the five points of a star, the first one upwards.
 _STAR_POINTS = (
     (0.0, -1.0),
@@ -132,6 +133,13 @@ def unit_vector(rng: np.random.Generator) -> tuple[float, float]:
         if 0.01 < square <= 1.0:
             length = math.sqrt(square)
             return x / length, y / length
+
+
+def upright_vector(rng: np.random.Generator) -> tuple[float, float]:
+    """Return a direction within about 30 degrees of the x axis."""
+    y = _TAN30 * (2.0 * rng.random() - 1.0)
+    length = math.sqrt(1.0 + y * y)
+    return 1.0 / length, y / length
 
 
 def rasterise(
