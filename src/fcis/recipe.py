@@ -68,12 +68,17 @@ class HeadRecipe:
         k: a RoI has k x k parts.
         out_size: samples a side of an assembled RoI in the `pool` and `align` modes.
         box_stds: what the network's box deltas are multiplied by.
+        init: weights before training: `small`, the release's, a deviation of 0.01 everywhere; or
+            `he`, with which activations of the reduction are as large as those of conv5, and
+            scores about a half. The first suits pretrained features; from scratch, scores that
+            begin near zero hold up what is below them for hundreds of steps.
     """
 
     reduction: int = 1024
     k: int = 7
     out_size: int = 21
     box_stds: tuple[float, float, float, float] = (0.2, 0.2, 0.5, 0.5)
+    init: Literal["small", "he"] = "small"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

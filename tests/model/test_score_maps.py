@@ -1,5 +1,7 @@
 """The head's channels: the release's order in the weights, the assembly's order in the maps."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional
@@ -90,6 +92,19 @@ def test_first_weights():
     for layer in (head.reduction, head.classes, head.boxes):
         assert layer.weight.std().item() == pytest.approx(0.01, rel=0.1)
         assert not layer.bias.any()
+
+
+def test_first_weights_from_scratch():
+    """The reduction keeps the mean square of its input; scores deviate by a half."""
+    torch.manual_seed(1)
+    recipe = HeadRecipe(reduction=512, k=3, init="he")
+    head = ScoreMapHead(128, 20, recipe=recipe, box_slots=1)
+    given = features(torch.randn(2, 128, 12, 12).relu() * math.sqrt(2))
+    reduced = functional.conv2d(given.c5, head.reduction.weight).relu()
+    assert reduced.square().mean().item() == pytest.approx(1.0, rel=0.15)
+    assert head(given).classes.std().item() == pytest.approx(0.5, rel=0.15)
+    assert head.boxes.weight.std().item() == pytest.approx(0.01, rel=0.1)
+    assert not any(layer.bias.any() for layer in (head.reduction, head.classes, head.boxes))
 
 
 def test_grid_goes_on():

@@ -4,6 +4,8 @@ Weights keep the release's order of channels, (class, side, row, column); the ma
 the order that assembly reads, (row, column, side, class) with channels last.
 """
 
+import math
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,7 +13,8 @@ from torch.nn import functional
 from fcis.recipe import HeadRecipe
 from fcis.structures import Features, ScoreMaps
 
-_INIT_STD = 0.01  # reference: 6.7
+_SMALL_STD = 0.01  # reference: 6.7
+_HE_SCORE_STD = 0.5  # of a score, where the reduced features have a mean square of 1
 
 
 class ScoreMapHead(nn.Module):
@@ -33,8 +36,11 @@ class ScoreMapHead(nn.Module):
         self.classes = nn.Conv2d(recipe.reduction, 2 * recipe.k**2 * (num_classes + 1), 1)
         self.boxes = nn.Conv2d(recipe.reduction, 4 * recipe.k**2 * box_slots, 1)
         for layer in (self.reduction, self.classes, self.boxes):
-            nn.init.normal_(layer.weight, std=_INIT_STD)
+            nn.init.normal_(layer.weight, std=_SMALL_STD)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        if recipe.init == "he":
+            nn.init.kaiming_normal_(self.reduction.weight, nonlinearity="relu")
+            nn.init.normal_(self.classes.weight, std=_HE_SCORE_STD / math.sqrt(recipe.reduction))
 
     def forward(self, features: Features) -> ScoreMaps:
         """Return the maps of a batch."""
