@@ -27,6 +27,7 @@ def test_json_by_hand():
         "k": 3,
         "out_size": 21,
         "box_stds": [0.2, 0.2, 0.5, 0.5],
+        "init": "small",
     }
     assert to_json((1, (2.5, "x"))) == [1, [2.5, "x"]]
 

@@ -22,10 +22,14 @@ def box_area(boxes: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
 
 
 def box_iou(first: Float[Tensor, "n 4"], second: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
-    """Return intersection over union of all pairs; zero where the union is empty."""
-    top_left = torch.maximum(first[:, None, :2], second[None, :, :2])
-    bottom_right = torch.minimum(first[:, None, 2:], second[None, :, 2:])
-    overlap = (bottom_right - top_left).clamp(min=0).prod(dim=2)
+    """Return intersection over union of all pairs; zero where the union is empty.
+
+    It is faster with the longer list second.
+    """
+    x0, y0, x1, y1 = first[:, :, None].unbind(dim=1)
+    left, top, right, bottom = second.T.contiguous()[:, None].unbind(dim=0)
+    width = (torch.minimum(x1, right) - torch.maximum(x0, left)).clamp(min=0)
+    overlap = width * (torch.minimum(y1, bottom) - torch.maximum(y0, top)).clamp(min=0)
     union = box_area(first)[:, None] + box_area(second)[None, :] - overlap
     return torch.where(union > 0, overlap / union.clamp(min=1e-12), overlap.new_zeros(()))
 

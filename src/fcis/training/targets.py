@@ -21,7 +21,10 @@ _CROWD_COVER = 0.5  # share of a box inside a crowd region from which it is no n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorTargets:
-    """Labels of the anchors of one image: 1 object, 0 background, -1 not looked at."""
+    """Labels of the anchors of one image: 1 object, 0 background, -1 not looked at.
+
+    Shifts lead to the nearest object; they are zero for anchors that are like none.
+    """
 
     labels: Int[Tensor, " anchor"]
     deltas: Float[Tensor, "anchor 4"]
@@ -73,15 +76,17 @@ def anchor_targets(
     """
     anchors = output.anchors.reshape(-1, 4)
     index = _usable_anchors(output, image, size, recipe.anchor_border).nonzero()[:, 0]
-    label, deltas = _label_anchors(anchors[index], truth, recipe)
+    label, nearest = _label_anchors(anchors[index], truth, recipe)
     positive, negative = (label == 1).nonzero()[:, 0], (label == 0).nonzero()[:, 0]
     kept = _choose(positive, recipe.anchors // 2, generator)
     kept = torch.cat([kept, _choose(negative, recipe.anchors - len(kept), generator)])
     labels = torch.full((len(anchors),), IGNORED, device=anchors.device)
     labels[index[kept]] = label[kept]
-    all_deltas = torch.zeros_like(anchors)
-    all_deltas[index] = deltas
-    return AnchorTargets(labels=labels, deltas=all_deltas)
+    deltas = torch.zeros_like(anchors)
+    if len(truth.boxes):
+        boxes = truth.boxes.to(anchors)[nearest[positive]]
+        deltas[index[positive]] = encode_boxes(anchors[index[positive]], boxes)
+    return AnchorTargets(labels=labels, deltas=deltas)
 
 
 def _usable_anchors(
@@ -100,24 +105,22 @@ def _usable_anchors(
 
 def _label_anchors(
     anchors: Float[Tensor, "n 4"], truth: Truth, recipe: TargetRecipe
-) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 4"]]:
-    """Return label and shift of each anchor, before some are drawn."""
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """Return label and nearest object of each anchor, before some are drawn."""
     label = torch.full((len(anchors),), IGNORED, device=anchors.device)
-    deltas = torch.zeros_like(anchors)
+    nearest = torch.zeros_like(label)
     if len(truth.boxes) == 0:
         label[:] = 0
     elif len(anchors):
-        boxes = truth.boxes.to(anchors)
-        overlap = box_iou(anchors, boxes)
-        best, nearest = overlap.max(dim=1)
+        overlap = box_iou(truth.boxes.to(anchors), anchors)
+        best, nearest = overlap.max(dim=0)
         label[best < recipe.anchor_negative] = 0
-        highest = overlap.amax(dim=0)
-        label[((overlap == highest) & (highest > 0)).any(dim=1)] = 1
+        highest = overlap.amax(dim=1, keepdim=True)
+        label[((overlap == highest) & (highest > 0)).any(dim=0)] = 1
         label[best >= recipe.anchor_positive] = 1
-        deltas = encode_boxes(anchors, boxes[nearest])
     if recipe.ignore_crowds:
         label[(label == 0) & _in_crowd(anchors, truth.crowds)] = IGNORED
-    return label, deltas
+    return label, nearest
 
 
 def roi_targets(
@@ -171,7 +174,7 @@ def _label_rois(
     """Return the RoIs of one image that count, their labels and their objects."""
     best, nearest = boxes.new_zeros(len(boxes)), torch.zeros_like(boxes[:, 0], dtype=torch.int64)
     if len(truth.boxes):
-        best, nearest = box_iou(boxes, truth.boxes.to(boxes)).max(dim=1)
+        best, nearest = box_iou(truth.boxes.to(boxes), boxes).max(dim=0)
     at_equal = conventions.positive_at_equal
     positive = best >= recipe.roi_positive if at_equal else best > recipe.roi_positive
     usable = torch.ones_like(positive)
