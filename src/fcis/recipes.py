@@ -203,8 +203,6 @@ def scenes() -> Recipe:
             optimiser=_adamw(0.003, warmup_steps=100),
             targets=_dense_targets(rois=64),
             augmentation=Augmentation(
-                flip_vertical=0.5,
-                transpose=0.5,
                 scale=(0.9, 1.1),
                 crop=256,
                 brightness=0.05,

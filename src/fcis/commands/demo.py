@@ -57,8 +57,10 @@ def demo_recipe() -> Recipe:
     )
     training = replace(
         base.training,
-        steps=1500,
+        steps=1000,
         validate_every=0,
+        workers=0,  # few cores: a second process would take more from the first than it gives
+        optimiser=replace(base.training.optimiser, warmup_steps=50),
         augmentation=replace(base.training.augmentation, crop=192),
     )
     return replace(base, name="demo", model=model, training=training)
