@@ -5,10 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
+from fcis.data.scenes import scene_dataset
 from fcis.data.source import open_dataset
 from fcis.errors import InputError
 from fcis.model.fcis import FCIS
 from fcis.predictor import Predictor, choose_device, load_predictor
+from fcis.recipe import Augmentation
+from fcis.recipes import named_recipe
+from fcis.training.run import BEST, for_dataset, train
 from fcis.weights.file import load_weights, read_info, save_weights
 
 
@@ -69,6 +73,49 @@ def test_a_batch_gives_each_image_the_same_as_alone(predictor):
         (alone,) = predictor.detect([image])
         np.testing.assert_allclose(found.scores, alone.scores, atol=1e-5)
         assert len(found) == len(alone) and found.size == image.shape[:2]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A tiny network that has learnt six scenes by heart, and their images."""
+    scenes = scene_dataset(6, 1, size=(96, 96))
+    recipe = for_dataset(named_recipe("tiny"), scenes)
+    recipe = replace(
+        recipe,
+        training=replace(
+            recipe.training,
+            steps=300,
+            checkpoint_every=300,
+            optimiser=replace(recipe.training.optimiser, lr=0.006, warmup_steps=20),
+            augmentation=Augmentation(flip=0.0),
+        ),
+    )
+    folder = tmp_path_factory.mktemp("trained")
+    train(recipe, scenes, scene_dataset(4, 2, size=(96, 96)), folder)
+    return load_predictor(folder / BEST), [r.read() for r in scenes.images]
+
+
+@pytest.mark.slow
+def test_what_a_trained_network_finds_does_not_depend_on_the_batch(trained):
+    """Four images of three sizes: the same labels and masks, bit for bit, as a set."""
+    predictor, scenes = trained
+    images = [scenes[0], scenes[1][:64, :80], scenes[2][:, :70], scenes[3]]
+    together = predictor.detect(images)
+    top = []
+    for image, found in zip(images, together, strict=True):
+        (alone,) = predictor.detect([image])
+        assert len(found) == len(alone) > 0
+        first, second = (
+            sorted(
+                (int(label), mask.tobytes(), float(score))
+                for label, mask, score in zip(f.labels, f.masks, f.scores, strict=True)
+            )
+            for f in (found, alone)
+        )
+        assert [d[:2] for d in first] == [d[:2] for d in second]
+        np.testing.assert_allclose([d[2] for d in first], [d[2] for d in second], atol=1e-5)
+        top.append(found.scores.max())
+    assert max(top) > 0.5  # it has learnt: these are no scores of first weights
 
 
 def test_operating_thresholds_hold_class_by_class(predictor):
