@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,24 @@ def tiny_weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_weights(path, build_model(model), info)
     return path
+
+
+@pytest.fixture(scope="session")
+def reference_npz(shared, tmp_path_factory) -> Iterator[Path]:
+    """The reference network as ChainerCV writes it; 215 MB, removed again."""
+    path = tmp_path_factory.mktemp("reference") / "weights.npz"
+    script = shared / "golden" / "make_weights.py"
+    subprocess.run([sys.executable, str(script), str(path)], check=True, capture_output=True)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture(scope="session")
+def reference_weights(reference_npz) -> Iterator[Path]:
+    """The reference network as `fcis convert` makes it; 215 MB, removed again."""
+    from fcis.cli import main
+
+    path = reference_npz.with_name("weights.safetensors")
+    assert main(["convert", str(reference_npz), str(path), "--conventions", "chainercv"]) == 0
+    yield path
+    path.unlink()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from fcis.conventions import RELEASE
 from fcis.errors import InputError
 from fcis.preprocess import (
     Resize,
@@ -17,7 +18,7 @@ from fcis.preprocess import (
     sample_window,
     stretch_levels,
 )
-from fcis.recipe import RELEASE, Preprocessing
+from fcis.recipe import Preprocessing
 
 DOWN = replace(RELEASE, size_rounding="down", resize="float")
 FLOAT = replace(RELEASE, resize="float")

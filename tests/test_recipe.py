@@ -1,44 +1,11 @@
-"""The defaults are the release's numbers, and the paper's record differs where its text does."""
+"""The defaults are the release's numbers."""
 
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError
 
 import pytest
 
-from fcis.recipe import (
-    PAPER,
-    RELEASE,
-    Conventions,
-    DetectionRecipe,
-    HeadRecipe,
-    ModelRecipe,
-    Preprocessing,
-    RPNRecipe,
-)
-
-
-def test_paper_differs_from_the_release_in_these_alone():
-    changed = {
-        f.name: getattr(PAPER, f.name)
-        for f in fields(Conventions)
-        if getattr(PAPER, f.name) != getattr(RELEASE, f.name)
-    }
-    # rows of the reference's section 11
-    assert changed == {
-        "sampling": "native",  # 1
-        "box_slots": 1,  # 2
-        "mask_loss_weight": 1.0,  # 3
-        "mask_category": "voted",  # 4
-        "assignment": "best-category",  # 5
-        "vote": "probability",  # 6
-        "store_grid": False,  # 6
-        "merge_at_equal": False,  # 7
-        "fill_negatives": False,  # 8
-        "positive_at_equal": False,  # 9
-        "truth_as_rois": False,  # 10
-        "mask_loss_norm": "positives",  # 22
-    }
-    # row 8: all other RoIs are negatives, as in the release's COCO configuration
-    assert PAPER.negative_low == RELEASE.negative_low == 0
+from fcis.conventions import RELEASE, Conventions
+from fcis.recipe import DetectionRecipe, HeadRecipe, ModelRecipe, Preprocessing, RPNRecipe
 
 
 def test_defaults_are_the_release_s():

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from fcis.build import build_model
+from fcis.conventions import PAPER, RELEASE
 from fcis.errors import InputError
-from fcis.recipe import PAPER, RELEASE
 from fcis.recipes import RECIPES, named_recipe
 
 

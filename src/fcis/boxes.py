@@ -2,8 +2,8 @@
 
 The 2017 release counts the last covered pixel instead ("inclusive"). With x1 = x_last + 1 its
 formulas for size, IoU, encoding and decoding become the plain ones below (reference: 1.1). The
-one place where its arithmetic must be kept, the way back to the original image, is
-`to_original`.
+two places where its arithmetic must be kept are `clip_boxes` and the way back to the original
+image, `to_original`.
 """
 
 import torch
@@ -63,20 +63,26 @@ def decode_boxes(
 
 
 def clip_boxes(
-    boxes: Float[Tensor, "*batch 4"], sizes: Float[Tensor, "*batch 2"]
+    boxes: Float[Tensor, "*batch 4"], sizes: Float[Tensor, "*batch 2"], *, keep_pixel: bool = True
 ) -> Float[Tensor, "*batch 4"]:
     """Return boxes cut to images of the given (height, width).
 
-    A box that lies outside keeps the border pixel nearest to it, as in the release, where
-    corners are clipped to the last pixel. A box inside is not made larger, however thin it is.
+    Args:
+        boxes: in pixels of the images.
+        sizes: (height, width) of each box's image.
+        keep_pixel: a box that lies outside keeps the border pixel nearest to it, as in the
+            release, where corners are clipped to the last pixel; without, nothing is left of it
+            but an edge, as in ChainerCV. A box inside is not made larger, however thin it is.
 
-    Official: lib/bbox/bbox_transform.py:40-55 @309f6c9.
+    Official: lib/bbox/bbox_transform.py:40-55 @309f6c9. ChainerCV: experimental/links/model/fcis/
+    fcis_resnet101.py:345-346 @7159616.
     """
     height, width = sizes[..., 0], sizes[..., 1]
-    x0 = torch.minimum(boxes[..., 0].clamp(min=0), width - 1)
-    y0 = torch.minimum(boxes[..., 1].clamp(min=0), height - 1)
-    x1 = torch.minimum(boxes[..., 2].clamp(min=1), width)
-    y1 = torch.minimum(boxes[..., 3].clamp(min=1), height)
+    least = 1 if keep_pixel else 0
+    x0 = torch.minimum(boxes[..., 0].clamp(min=0), width - least)
+    y0 = torch.minimum(boxes[..., 1].clamp(min=0), height - least)
+    x1 = torch.minimum(boxes[..., 2].clamp(min=least), width)
+    y1 = torch.minimum(boxes[..., 3].clamp(min=least), height)
     return torch.stack([x0, y0, x1, y1], dim=-1)
 
 
@@ -91,6 +97,7 @@ def to_original(
     size: tuple[int, int],
     *,
     last_pixel: bool,
+    keep_pixel: bool = True,
 ) -> Float[Tensor, "n 4"]:
     """Return boxes of the resized image in pixels of the original, clipped to it.
 
@@ -100,6 +107,7 @@ def to_original(
         size: (height, width) of the original image.
         last_pixel: divide the coordinate of the last covered pixel by the scale, as the
             release does, instead of the edge; this makes boxes larger by 1 - 1 / scale.
+        keep_pixel: as `clip_boxes` takes it.
 
     Official: fcis/core/tester.py:65, 137-139 @309f6c9, which clips to the resized size over the
     scale, rounded, instead of the true size.
@@ -107,4 +115,5 @@ def to_original(
     factor = torch.stack([scale[1], scale[0]])
     end = (boxes[:, 2:] - 1) / factor + 1 if last_pixel else boxes[:, 2:] / factor
     limits = boxes.new_tensor(size).expand(len(boxes), 2)
-    return clip_boxes(torch.cat([boxes[:, :2] / factor, end], dim=1), limits)
+    found = torch.cat([boxes[:, :2] / factor, end], dim=1)
+    return clip_boxes(found, limits, keep_pixel=keep_pixel)

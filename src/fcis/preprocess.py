@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from fcis.conventions import Conventions
 from fcis.errors import InputError
-from fcis.recipe import Conventions, Preprocessing
+from fcis.recipe import Preprocessing
 from fcis.structures import ImageBatch
 
 

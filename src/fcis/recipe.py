@@ -2,11 +2,17 @@
 
 A recipe is data: it travels as JSON inside every weights file and run folder. `to_json`,
 `from_json` and `with_setting` are in `recipe_json.py`. The defaults of this file are the numbers
-of the 2017 release for COCO; what the paper's text says instead is the record `PAPER`.
+of the 2017 release for COCO; where paper and release differ is in `conventions.py`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
+
+from fcis.conventions import CHAINERCV as CHAINERCV
+from fcis.conventions import CONVENTIONS as CONVENTIONS
+from fcis.conventions import PAPER as PAPER
+from fcis.conventions import RELEASE, Conventions
+from fcis.conventions import named_conventions as named_conventions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,88 +111,6 @@ class DetectionRecipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conventions:
-    """Where the paper's text, the 2017 release and its ports differ (reference: 11).
-
-    The defaults are the release's. Rows of the reference's table are named in brackets.
-
-    Attributes:
-        sampling: [1] how a RoI reads the maps: the release's bins, bilinear samples, map cells.
-        round_rois: the release rounds RoIs to pixels before binning (`pool` only).
-        box_slots: [2] sets of k*k*4 box maps; the release has an unused one for background.
-        anchor_rounding: the release rounds the sides of the base anchors.
-        proposal_grid: the release ignores the last, partly covered row and column.
-        proposal_rank: proposals are ranked by their object probability, or by the object's logit
-            alone, as ChainerCV does.
-        pad_proposals: fill up to `post_nms` by repeating survivors.
-        min_size_in_original: [15] the proposals' `min_size` counts in px of the original image;
-            RoIs are dropped by their size in the resized image all the same, as in ChainerCV.
-        nms_at_equal: suppress at IoU equal to the threshold too.
-        box_end: the release maps the last covered pixel back to the original image, not the edge.
-        mask_category: whose mask a RoI has: its best category, background excluded or not, or
-            [4] the category under vote.
-        assignment: [5] a RoI may be detected as several categories, or as its best one alone.
-        vote: [6] binary masks are averaged, or probabilities.
-        store_grid: [6] the voted mask is stored with out_size x out_size samples and enlarged
-            again.
-        merge_at_equal: [7] merge at IoU equal to the threshold too.
-        foreground_at_equal: a pixel at the mask threshold is foreground.
-        resize: the release resizes 8-bit images and rounds to whole levels.
-        size_rounding: how the resized side lengths become whole.
-        mask_loss_weight: [3]
-        negative_low: [8] RoIs with less IoU than this are not negatives.
-        fill_negatives: [8] too few negatives are filled up from all RoIs but the positives.
-        positive_at_equal: [9] a RoI at the IoU threshold is positive.
-        truth_as_rois: [10] ground-truth boxes join the RoIs of a training image.
-        mask_loss_norm: [22] the mask term is divided by the number of all RoIs or of positives.
-    """
-
-    sampling: Literal["pool", "align", "native"] = "pool"
-    round_rois: bool = True
-    box_slots: Literal[1, 2] = 2
-    anchor_rounding: bool = True
-    proposal_grid: Literal["whole-cells", "full"] = "whole-cells"
-    proposal_rank: Literal["probability", "logit"] = "probability"
-    pad_proposals: bool = True
-    min_size_in_original: bool = False
-    nms_at_equal: bool = False
-    box_end: Literal["last-pixel", "edge"] = "last-pixel"
-    mask_category: Literal["best-foreground", "best-any", "voted"] = "best-foreground"
-    assignment: Literal["each-category", "best-category"] = "each-category"
-    vote: Literal["binary", "probability"] = "binary"
-    store_grid: bool = True
-    merge_at_equal: bool = True
-    foreground_at_equal: bool = True
-    resize: Literal["levels", "float"] = "levels"
-    size_rounding: Literal["nearest", "down"] = "nearest"
-    mask_loss_weight: float = 10.0
-    negative_low: float = 0.0
-    fill_negatives: bool = True
-    positive_at_equal: bool = True
-    truth_as_rois: bool = True
-    mask_loss_norm: Literal["rois", "positives"] = "rois"
-
-
-RELEASE = Conventions()
-
-PAPER = replace(
-    RELEASE,
-    sampling="native",
-    box_slots=1,
-    mask_category="voted",
-    assignment="best-category",
-    vote="probability",
-    store_grid=False,
-    merge_at_equal=False,
-    mask_loss_weight=1.0,
-    fill_negatives=False,
-    positive_at_equal=False,
-    truth_as_rois=False,
-    mask_loss_norm="positives",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
     """From an RGB image of 8-bit levels to network input.
 
@@ -232,7 +156,9 @@ class OptimiserRecipe:
     """Optimiser and learning-rate schedule (Paper: 2.3, Training; reference: 6.6).
 
     Attributes:
-        lr: for one step of one device; gradients are averaged over its images.
+        lr: base rate; gradients are averaged over all images of a step.
+        lr_images: images a step that `lr` is meant for; another number of them, by batch,
+            accumulation or devices, changes it in proportion. 0 takes it as it is.
         reduction_lr: multiplier for the 1x1 reduction on conv5.
         milestones: steps after which `step` multiplies the rate by 0.1.
         warmup: `constant` holds a tenth of the rate for `warmup_steps`, `linear` rises to it.
@@ -241,6 +167,7 @@ class OptimiserRecipe:
 
     kind: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.004
+    lr_images: int = 0
     momentum: float = 0.9
     weight_decay: float = 0.0005
     reduction_lr: float = 3.0
@@ -309,6 +236,9 @@ class TrainingRecipe:
         validate_every: steps between validations; 0 validates at the end alone.
         checkpoint_every: steps between checkpoints.
         workers: processes that read images; 0 reads in the training process.
+        devices: of a node, each with a process and `batch` images of its own.
+        num_nodes: machines.
+        precision: of the network in training; with `bfloat16` the weights stay float32.
     """
 
     steps: int = 236_000
@@ -319,6 +249,8 @@ class TrainingRecipe:
     checkpoint_every: int = 500
     workers: int = 2
     devices: int = 1
+    num_nodes: int = 1
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
     targets: TargetRecipe = field(default_factory=TargetRecipe)
     augmentation: Augmentation = field(default_factory=Augmentation)

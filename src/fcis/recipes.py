@@ -7,13 +7,11 @@ Recipes that train from scratch differ in what frozen ImageNet features make nec
 from collections.abc import Callable
 from dataclasses import replace
 
+from fcis.conventions import PAPER, RELEASE, Conventions
 from fcis.errors import InputError
 from fcis.recipe import (
-    PAPER,
-    RELEASE,
     Augmentation,
     BackboneRecipe,
-    Conventions,
     DetectionRecipe,
     HeadRecipe,
     ModelRecipe,

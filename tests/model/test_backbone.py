@@ -133,6 +133,17 @@ def test_frozen_norm_is_batch_norm_in_evaluation_mode():
     torch.testing.assert_close(ours.train()(x), theirs.eval()(x), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("norm", ["frozen", "batch", "group"])
+def test_eps_of_the_stem(norm):
+    recipe = replace(SLIM, norm=norm)
+    default, other = build_backbone(recipe), build_backbone(recipe, stem_eps=2e-5)
+    assert default.bn1.eps == 1e-5
+    norms = FrozenBatchNorm | nn.BatchNorm2d | nn.GroupNorm
+    found = {name: m.eps for name, m in other.named_modules() if isinstance(m, norms)}
+    assert found.pop("bn1") == 2e-5
+    assert set(found.values()) == {1e-5}
+
+
 def statistics(backbone):
     return {key: value.clone() for key, value in backbone.named_buffers()}
 

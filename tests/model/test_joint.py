@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from fcis.conventions import PAPER, RELEASE
 from fcis.model.joint import (
     assembly_rule,
     dense_grids,
@@ -16,7 +17,7 @@ from fcis.model.joint import (
 )
 from fcis.ops import definition
 from fcis.ops.sampling import RoIs
-from fcis.recipe import PAPER, RELEASE, BackboneRecipe, HeadRecipe, ModelRecipe
+from fcis.recipe import BackboneRecipe, HeadRecipe, ModelRecipe
 from fcis.structures import INSIDE, OUTSIDE, RoIMasks, ScoreMaps
 
 RECIPE = ModelRecipe(

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from fcis.build import build_model
+from fcis.conventions import CHAINERCV
 from fcis.preprocess import Resize
-from fcis.recipe import RELEASE, BackboneRecipe, ModelRecipe, Recipe, TargetRecipe
+from fcis.recipe import BackboneRecipe, ModelRecipe, Recipe, TargetRecipe
 from fcis.recipes import coco_resnet101
 from fcis.structures import ImageBatch, RPNOutput, ScoreMaps
 from fcis.training.batch import ObjectMask, Sample, TrainingBatch, Truth, collate_samples
@@ -410,8 +411,7 @@ def test_losses_and_gradients_of_the_reference_network(shared):
             class_names=tuple(f"c{i}" for i in range(80)),
             category_ids=tuple(range(80)),
             backbone=BackboneRecipe(),
-            # ChainerCV does not round RoIs before pooling
-            conventions=replace(RELEASE, round_rois=False),
+            conventions=CHAINERCV,
         ),
         training=replace(base.training, targets=TargetRecipe(ohem=False)),
     )
@@ -458,9 +458,8 @@ def test_losses_and_gradients_of_the_reference_network(shared):
         deltas=swapped(golden["gt_rpn_loc"]),
     )
     output, maps = model(batch.images)
-    rpn_class, rpn_box = rpn_losses(output, 0, anchors, 256)
-    # ChainerCV divides by the labelled anchors, the release by 256
-    rpn_box = rpn_box * 256 / (anchors.labels != IGNORED).sum()
+    labelled = int((anchors.labels != IGNORED).sum())
+    rpn_class, rpn_box = rpn_losses(output, 0, anchors, labelled)
     per_roi = roi_losses(maps, rois, batch, recipe)
     roi_class, roi_mask, roi_box = (t[0] for t in image_losses(per_roi, rois, recipe, 1))
     found = {

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.recipe import PAPER, RELEASE, TargetRecipe
+from fcis.conventions import PAPER, RELEASE
+from fcis.recipe import TargetRecipe
 from fcis.structures import Proposals, RPNOutput
 from fcis.training.batch import Truth
 from fcis.training.targets import IGNORED, anchor_targets, roi_targets

@@ -191,7 +191,9 @@ class Backbone(nn.Module):
         return cells
 
 
-def build_backbone(recipe: BackboneRecipe, *, fetch: bool = True) -> Backbone:
+def build_backbone(
+    recipe: BackboneRecipe, *, fetch: bool = True, stem_eps: float = BATCH_NORM_EPS
+) -> Backbone:
     """Build the network of a recipe, with ImageNet weights if it names any.
 
     Convolutions start from He's normal initialisation (fan out), all scales at one. timm's zero
@@ -204,6 +206,7 @@ def build_backbone(recipe: BackboneRecipe, *, fetch: bool = True) -> Backbone:
     Args:
         recipe: the network; every value is checked.
         fetch: get the weights that `recipe.pretrained` names; False where others are loaded next.
+        stem_eps: what conv1's normalisation adds to the variance.
 
     Raises:
         InputError: a value of the recipe is out of range, or the ImageNet weights cannot be had
@@ -212,6 +215,7 @@ def build_backbone(recipe: BackboneRecipe, *, fetch: bool = True) -> Backbone:
     _check(recipe)
     conv1 = nn.Conv2d(recipe.in_channels, recipe.stem_width, 7, stride=2, padding=3, bias=False)
     bn1 = _norm_layer(recipe, 0)(recipe.stem_width)
+    bn1.eps = stem_eps
     if recipe.variant == "v1":
         maxpool = nn.MaxPool2d(3, stride=2, padding=0, ceil_mode=True)
     else:

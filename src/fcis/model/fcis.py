@@ -25,7 +25,9 @@ class FCIS(nn.Module):
     def __init__(self, recipe: ModelRecipe, *, fetch: bool = False) -> None:
         super().__init__()
         self.recipe = recipe
-        self.backbone: Backbone = build_backbone(recipe.backbone, fetch=fetch)
+        self.backbone: Backbone = build_backbone(
+            recipe.backbone, fetch=fetch, stem_eps=recipe.conventions.stem_eps
+        )
         c4, c5 = self.backbone.channels
         self.rpn = RPN(c4, recipe=recipe.rpn, conventions=recipe.conventions)
         self.head = ScoreMapHead(
@@ -78,7 +80,11 @@ class FCIS(nn.Module):
         if self.recipe.detection.passes == 1:
             return boxes, index, probabilities
         sizes = batch.sizes.to(boxes)[index]
-        refined = clip_boxes(decode_boxes(boxes, first.box_deltas.float()), sizes)
+        refined = clip_boxes(
+            decode_boxes(boxes, first.box_deltas.float()),
+            sizes,
+            keep_pixel=self.recipe.conventions.box_clip == "last-pixel",
+        )
         second = score_rois(maps, refined, index, self.recipe)
         return (
             torch.cat([boxes, refined]),
@@ -99,11 +105,14 @@ class FCIS(nn.Module):
             batch.scales[image],
             (height, width),
             last_pixel=conventions.box_end == "last-pixel",
+            keep_pixel=conventions.box_clip == "last-pixel",
         )
         selection = select(original, probabilities, recipe, conventions)
         rois, classes, grid_of = voting_pairs(selection, probabilities, conventions)
         masks = mask_rois(maps, boxes[rois], torch.full_like(rois, image), classes, self.recipe)
-        windows = whole_pixels(original[rois])
+        windows = whole_pixels(original[rois], by_edges=conventions.box_rounding == "edge")
+        # a sliver at the edge may round to the pixel behind it
+        windows = windows.minimum(windows.new_tensor([width, height] * 2))
         if conventions.sampling == "pool":
             extents = windows.to(boxes)
         else:

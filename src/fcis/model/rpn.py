@@ -10,7 +10,8 @@ from torch.nn import functional
 from torchvision.ops import nms
 
 from fcis.boxes import clip_boxes, decode_boxes, large_enough
-from fcis.recipe import Conventions, RPNRecipe
+from fcis.conventions import Conventions
+from fcis.recipe import RPNRecipe
 from fcis.structures import Features, Proposals, RPNOutput
 
 _BASE = 16.0  # side of the release's base anchor, px
@@ -95,7 +96,7 @@ def propose(
         scales: resized over original size.
         recipe: how many to keep, and from which size on.
         conventions: `proposal_grid`, `proposal_rank`, `pad_proposals`, `min_size_in_original`,
-            `nms_at_equal`.
+            `nms_at_equal`, `box_clip`.
 
     An image where none is large enough has no proposals, padded or not.
 
@@ -110,7 +111,11 @@ def propose(
             columns = max(1, min(columns, int(sizes[i, 1]) // output.stride))
         window = (slice(0, rows), slice(0, columns))
         found = decode_boxes(output.anchors[window], output.deltas[i][window]).reshape(-1, 4)
-        found = clip_boxes(found.float(), sizes[i].to(found).expand(len(found), 2))
+        found = clip_boxes(
+            found.float(),
+            sizes[i].to(found).expand(len(found), 2),
+            keep_pixel=conventions.box_clip == "last-pixel",
+        )
         logits = output.logits[i][window].float().reshape(-1, 2)
         score = logits.softmax(dim=1)[:, 1]
         side = recipe.min_size

@@ -17,9 +17,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fcis.boxes import box_iou
+from fcis.conventions import Conventions
 from fcis.masks import MaskCrop
 from fcis.model.rpn import suppress
-from fcis.recipe import Conventions, DetectionRecipe
+from fcis.recipe import DetectionRecipe
 
 _CHUNK = 1 << 24  # values of enlarged masks held at once
 _LEAST_SPAN = 1e-6  # px
@@ -54,7 +55,7 @@ class MaskGrids:
         values: zero beyond a grid's own shape.
         shapes: (rows, columns) of each grid.
         extents: the box that a grid covers evenly.
-        windows: the box of whole pixels to which it is cut.
+        windows: the box of whole pixels to which it is cut; it may be empty.
     """
 
     values: Float[Tensor, "grid row column"]
@@ -150,8 +151,19 @@ def voting_pairs(
     return pairs // classes, pairs % classes, grid_of
 
 
-def whole_pixels(boxes: Float[Tensor, "n 4"]) -> Int[Tensor, "n 4"]:
-    """Return boxes with first and last covered pixel rounded, half to even, as the release does."""
+def whole_pixels(boxes: Float[Tensor, "n 4"], *, by_edges: bool = False) -> Int[Tensor, "n 4"]:
+    """Return boxes of whole pixels, halves rounded to even.
+
+    Args:
+        boxes: any frame.
+        by_edges: round both edges, as ChainerCV does, so that a thin box may have no pixel left;
+            without, round first and last covered pixel, as the release does.
+
+    Official: lib/mask/mask_transform.py:107-112 @309f6c9. ChainerCV: experimental/links/model/
+    fcis/utils/mask_voting.py:19 @7159616.
+    """
+    if by_edges:
+        return boxes.round().long()
     start = boxes[:, :2].round()
     end = torch.maximum((boxes[:, 2:] - 1).round(), start) + 1
     return torch.cat([start, end], dim=1).long()
@@ -173,7 +185,7 @@ def vote(
         grids: masks of the voters.
         grid_of: the grid that each vote uses.
         recipe: `mask_threshold`.
-        conventions: `vote`, `store_grid`, `foreground_at_equal`.
+        conventions: `vote`, `store_grid`, `foreground_at_equal`, `stored_at_equal`.
         grid_size: samples a side of a stored mask.
 
     Official: lib/mask/mask_transform.py:107-126, 162-187 @309f6c9, the CPU path; when a mask is
@@ -184,11 +196,13 @@ def vote(
     masks: list[MaskCrop | None] = [None] * len(selection.rois)
     windows = _union_windows(selection, grids, grid_of)
     for chunk in _chunks(selection, windows):
-        height, width = (windows[chunk, 2:] - windows[chunk, :2]).amax(dim=0).flip(0).tolist()
+        sides = (windows[chunk, 2:] - windows[chunk, :2]).amax(dim=0)
+        # voters without a pixel leave none
+        height, width = sides.clamp(min=1).flip(0).tolist()
         mean = _mean_of_votes(
             selection, grids, grid_of, windows, chunk, (height, width), recipe, conventions
         )
-        bits = _foreground(mean, recipe, conventions)
+        bits = _foreground(mean, recipe, at_equal=conventions.foreground_at_equal)
         if conventions.store_grid:
             bits = _through_grid(mean, bits, grid_size, recipe, conventions)
         corners, pixels = windows[chunk, :2].tolist(), bits.cpu().numpy()
@@ -255,7 +269,8 @@ def _mean_of_votes(
         corner = windows[selection.voter_of[part], :2]
         enlarged = _enlarge(grids, grid, corner, size)
         if conventions.vote == "binary":
-            enlarged = _foreground(enlarged, recipe, conventions).to(enlarged)
+            at_equal = conventions.foreground_at_equal
+            enlarged = _foreground(enlarged, recipe, at_equal=at_equal).to(enlarged)
         enlarged *= selection.weights[part, None, None]
         mean.index_add_(0, position[selection.voter_of[part]], enlarged)
     return mean
@@ -277,7 +292,7 @@ def _enlarge(
         weights = _bilinear(place, count, grids.values.shape[1 + side])
         window = grids.windows[grid]
         own = (pixel >= window[:, axis, None]) & (pixel < window[:, axis + 2, None])
-        axes.append(weights * own[..., None])
+        axes.append((weights * own[..., None]).to(grids.values))
     columns, rows = axes
     return rows @ grids.values[grid] @ columns.transpose(1, 2)
 
@@ -288,9 +303,9 @@ def _bilinear(place: Tensor, count: Tensor, length: int) -> Float[Tensor, "n sam
     return (1 - (place - torch.arange(length, device=place.device)).abs()).clamp(min=0)
 
 
-def _foreground(values: Tensor, recipe: DetectionRecipe, conventions: Conventions) -> Tensor:
+def _foreground(values: Tensor, recipe: DetectionRecipe, *, at_equal: bool) -> Tensor:
     threshold = recipe.mask_threshold
-    return values >= threshold if conventions.foreground_at_equal else values > threshold
+    return values >= threshold if at_equal else values > threshold
 
 
 def _through_grid(
@@ -317,7 +332,9 @@ def _through_grid(
         grow.append(_bilinear(back, mean.new_full((1, 1), grid_size), grid_size) * own[..., None])
     stored = shrink[0] @ mean @ shrink[1].transpose(1, 2)
     enlarged = grow[0] @ stored @ grow[1].transpose(1, 2)
-    return _foreground(enlarged, recipe, conventions) & bits.any(dim=(1, 2), keepdim=True)
+    at_equal = conventions.foreground_at_equal and conventions.stored_at_equal
+    reached = _foreground(enlarged, recipe, at_equal=at_equal)
+    return reached & bits.any(dim=(1, 2), keepdim=True)
 
 
 def _crop(bits: Bool[np.ndarray, "h w"], *, left: int, top: int) -> MaskCrop | None:

@@ -85,7 +85,10 @@ def compute_losses(model: FCIS, batch: TrainingBatch, recipe: Recipe) -> Losses:
     rpn = []
     for i in images:
         targets = anchor_targets(output, i, sizes[i], batch.truths[i], settings, generators[i])
-        rpn.append(rpn_losses(output, i, targets, settings.anchors))
+        count = settings.anchors
+        if recipe.model.conventions.rpn_box_norm == "labelled":
+            count = max(1, int((targets.labels != IGNORED).sum()))
+        rpn.append(rpn_losses(output, i, targets, count))
     rois = roi_targets(
         model.propose(output, batch.images),
         batch.truths,
@@ -112,17 +115,18 @@ def rpn_losses(
     """Return class and box loss of one image's anchors.
 
     The class loss is the mean over the labelled anchors, the box loss a sum over the positive
-    ones divided by the constant number of anchors.
+    ones divided by `anchors`: in the release the number there should be, in ChainerCV that of
+    labelled ones.
 
     Official: symbols/resnet_v1_101_fcis.py:728-732 @309f6c9.
     """
-    logits = output.logits[image].reshape(-1, 2).float()
-    deltas = output.deltas[image].reshape(-1, 4).float()
+    logits = _full(output.logits[image].reshape(-1, 2))
+    deltas = _full(output.deltas[image].reshape(-1, 4))
     known = (targets.labels != IGNORED).nonzero()[:, 0]
     classes = functional.cross_entropy(logits[known], targets.labels[known], reduction="sum")
     positive = (targets.labels == 1).nonzero()[:, 0]
     boxes = functional.smooth_l1_loss(
-        deltas[positive], targets.deltas[positive], beta=_RPN_BETA, reduction="sum"
+        deltas[positive], targets.deltas[positive].to(deltas), beta=_RPN_BETA, reduction="sum"
     )
     return classes / max(1, len(known)), boxes / anchors
 
@@ -133,13 +137,12 @@ def roi_losses(
     """Return the loss terms of every RoI; mask and box terms are zero for negatives."""
     model = recipe.model
     scores = score_rois(maps, targets.boxes, targets.image_index, model)
-    classes = functional.cross_entropy(
-        scores.class_logits.float(), targets.labels, reduction="none"
-    )
+    classes = functional.cross_entropy(_full(scores.class_logits), targets.labels, reduction="none")
     positive = (targets.labels > 0).nonzero()[:, 0]
-    deltas = scores.box_deltas.float() / scores.box_deltas.new_tensor(model.head.box_stds)
+    deltas = _full(scores.box_deltas)
+    deltas = deltas / deltas.new_tensor(model.head.box_stds)
     boxes = functional.smooth_l1_loss(
-        deltas[positive], targets.deltas[positive], beta=_HEAD_BETA, reduction="none"
+        deltas[positive], targets.deltas[positive].to(deltas), beta=_HEAD_BETA, reduction="none"
     ).sum(dim=1)
     zero = torch.zeros_like(classes)
     masks = _mask_losses(maps, targets, positive, batch, recipe)
@@ -171,12 +174,19 @@ def _mask_losses(
         threshold=recipe.model.detection.mask_threshold,
         stride=maps.stride,
     )
-    margin = masks.values[:, INSIDE].float() - masks.values[:, OUTSIDE].float()
-    losses = functional.binary_cross_entropy_with_logits(margin, wanted.float(), reduction="none")
+    values = _full(masks.values)
+    margin = values[:, INSIDE] - values[:, OUTSIDE]
+    wanted = wanted.to(margin)
+    losses = functional.binary_cross_entropy_with_logits(margin, wanted, reduction="none")
     counts = masks.shapes.prod(dim=1)
     roi = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-    sums = torch.zeros(len(counts), device=losses.device).index_add(0, roi, losses)
+    sums = losses.new_zeros(len(counts)).index_add(0, roi, losses)
     return sums / counts.clamp(min=1)
+
+
+def _full(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return half-precision outputs as float32; float64 stays, for checks of gradients."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def image_losses(
@@ -185,8 +195,8 @@ def image_losses(
     """Return class, mask and box loss of each image from those of its RoIs, weighted.
 
     The class term is divided by the number of RoIs that count, mask and box terms by the number
-    there should be, even if there are fewer; the mask term by that of positives if the
-    conventions say so. With OHEM only the RoIs of the highest weighted sum count; the choice
+    there should be, even if there are fewer, or as the conventions `loss_rois` and
+    `mask_loss_norm` say. With OHEM only the RoIs of the highest weighted sum count; the choice
     itself carries no gradient.
 
     Official: symbols/resnet_v1_101_fcis.py:833-851, fcis/operator_py/box_annotator_ohem.py:41-74
@@ -200,14 +210,15 @@ def image_losses(
         if settings.ohem and len(index) > settings.rois:
             total = (losses.classes[index] + weighted[index] + losses.boxes[index]).detach()
             index = index[total.sort(descending=True, stable=True).indices[: settings.rois]]
-        count = settings.rois
+        count = settings.rois if conventions.loss_rois == "planned" else max(1, len(index))
+        mask_count = count
         if conventions.mask_loss_norm == "positives":
-            count = max(1, int((targets.labels[index] > 0).sum()))
+            mask_count = max(1, int((targets.labels[index] > 0).sum()))
         results.append(
             (
                 losses.classes[index].sum() / max(1, len(index)),
-                weighted[index].sum() / count,
-                losses.boxes[index].sum() / settings.rois,
+                weighted[index].sum() / mask_count,
+                losses.boxes[index].sum() / count,
             )
         )
     classes, masks, boxes = (torch.stack(term) for term in zip(*results, strict=True))

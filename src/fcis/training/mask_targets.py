@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fcis.conventions import Conventions
 from fcis.model.voting import whole_pixels
-from fcis.recipe import Conventions
 from fcis.structures import RoIMasks
 from fcis.training.batch import ObjectMask
 
@@ -38,7 +38,7 @@ def mask_targets(
         boxes: the RoIs, pixels of the network's frame.
         objects: the object of each RoI.
         object_boxes: the box of each RoI's object, same frame.
-        conventions: `sampling`.
+        conventions: `sampling`, `box_rounding`.
         threshold: share from which a sample is inside.
         stride: pixels of a map cell.
 
@@ -48,8 +48,9 @@ def mask_targets(
         return boxes.new_zeros(0)
     spans = masks.extents.to(boxes)
     if conventions.sampling == "pool":
-        spans = whole_pixels(boxes).to(boxes)
-        windows = whole_pixels(object_boxes).tolist()
+        by_edges = conventions.box_rounding == "edge"
+        spans = whole_pixels(boxes, by_edges=by_edges).to(boxes)
+        windows = whole_pixels(object_boxes, by_edges=by_edges).tolist()
         objects = [_cut(m, w) for m, w in zip(objects, windows, strict=True)]
     rows, columns = (int(n) for n in masks.shapes.amax(dim=0))
     area = max(m.values.shape[0] for m in objects) * max(m.values.shape[1] for m in objects)

@@ -5,7 +5,7 @@ import math
 import torch
 
 from fcis.model.fcis import FCIS
-from fcis.recipe import OptimiserRecipe
+from fcis.recipe import OptimiserRecipe, TrainingRecipe
 
 _STEP_FACTOR = 0.1
 _WARMUP_FACTOR = 0.1
@@ -22,10 +22,24 @@ def learning_rate_factor(step: int, recipe: OptimiserRecipe, steps: int) -> floa
     return _STEP_FACTOR ** sum(step >= m for m in recipe.milestones)
 
 
+def base_rate(training: TrainingRecipe) -> float:
+    """Return the base learning rate for the images that a step of this run has.
+
+    Four times the images of `lr_images` take four times the rate: their mean gradient is less
+    noisy, and as many images have the effect of as many steps.
+    """
+    recipe = training.optimiser
+    if not recipe.lr_images:
+        return recipe.lr
+    images = training.batch * training.accumulate * training.devices * training.num_nodes
+    return recipe.lr * images / recipe.lr_images
+
+
 def parameter_groups(model: FCIS, recipe: OptimiserRecipe) -> list[dict]:
     """Return the trained parameters by multiplier of rate and decay.
 
-    Biases and shifts are not decayed; the 1x1 reduction has a higher rate.
+    Biases and shifts are not decayed unless the conventions say so; the 1x1 reduction has a
+    higher rate.
 
     Official: mxnet optimizer.py:238-247 @998378a; symbols/resnet_v1_101_fcis.py:788 @309f6c9.
     """
@@ -34,7 +48,8 @@ def parameter_groups(model: FCIS, recipe: OptimiserRecipe) -> list[dict]:
         if not parameter.requires_grad:
             continue
         rate = recipe.reduction_lr if name.startswith("head.reduction.") else 1.0
-        decay = recipe.weight_decay if name.endswith("weight") else 0.0
+        decayed = name.endswith("weight") or model.recipe.conventions.decay_biases
+        decay = recipe.weight_decay if decayed else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [
         {"params": parameters, "lr": recipe.lr * rate, "weight_decay": decay}

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fcis.boxes import box_area, box_iou, encode_boxes
-from fcis.recipe import Conventions, TargetRecipe
+from fcis.conventions import Conventions
+from fcis.recipe import TargetRecipe
 from fcis.structures import Proposals, RPNOutput
 from fcis.training.batch import Truth
 
