@@ -15,7 +15,7 @@ from fcis.cli import build_parser, main
 from fcis.commands import info
 from fcis.errors import InputError
 
-COMMANDS = ("demo", "predict", "train", "evaluate", "info")
+COMMANDS = ("demo", "predict", "train", "evaluate", "convert", "info")
 
 
 def process(*arguments, **options):
@@ -76,6 +76,7 @@ def test_version(capsys):
         (["predict"], "the following arguments are required: INPUT; see fcis predict --help"),
         (["train", "--train", "x"], "the following arguments are required: --val, --recipe"),
         (["evaluate", "--data", "x"], "the following arguments are required: --weights"),
+        (["convert", "x.params"], "the following arguments are required: TARGET; see fcis convert"),
         (["info", "--colour"], "unrecognized arguments: --colour; see fcis --help"),
         (["predict", "x", "--score", "0.5"], "unrecognized arguments: --score 0.5"),
         (["predict", "x", "--max-pixels", "1e6"], "--max-pixels: invalid int value: '1e6'"),

@@ -20,7 +20,10 @@ from fcis.errors import InputError
 INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 
 _DEVICE = "auto, cpu, cuda, cuda:N or mps (default: auto)"
-_DATA = "COCO .json, or scenes[:N[:seed]] for synthetic scenes"
+_DATA = (
+    "COCO .json; YOLO data.yaml[:SPLIT]; ROOT:SPLIT of COCO, SBD, VOC or Cityscapes; a folder of "
+    "LabelMe files, or with images/ and masks/; or scenes[:N[:seed]], synthetic"
+)
 _IMAGES = "where the images of the .json lie, if not beside it"
 _WEIGHTS = "a .safetensors file, a run folder, a zoo name, or hf://owner/name"
 
@@ -68,6 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_data(commands)
+    _add_convert(commands)
     _add_info(commands)
     return parser
 
@@ -78,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None: those of the process.
     """
+    _let_the_first_speak()
     try:
         options = build_parser().parse_args(arguments)
         # Late, because commands bring torch, which takes seconds.
@@ -101,6 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; nothing more may be written, at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _let_the_first_speak() -> None:
+    """Keep all processes of a run but the first from printing; errors are printed by each."""
+    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK")):
+        sys.stdout = open(os.devnull, "w")
 
 
 def _interrupted() -> int:
@@ -235,6 +247,106 @@ def _add_evaluate(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "--predictions", type=Path, metavar="FILE", help="write the detections (COCO results)"
     )
     _add_size(parser)
+
+
+def _add_convert(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = _command(
+        commands,
+        "convert",
+        "turn weights of the 2017 release, of ChainerCV or of ImageNet into a weights file",
+        "fcis convert fcis_coco-0000.params coco.safetensors --report arrays.md",
+    )
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="MXNet .params or ChainerCV .npz of FCIS; or an ImageNet ResNet to begin training "
+        "with: MXNet .params, .pth or .safetensors of torchvision or timm",
+    )
+    parser.add_argument("target", type=Path, metavar="TARGET", help="a .safetensors file")
+    parser.add_argument(
+        "--conventions",
+        metavar="C",
+        help="release, chainercv or paper (default: those that SOURCE was trained for)",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write what became of every array, as JSON (.json) or Markdown",
+    )
+
+
+def _add_data(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = commands.add_parser(
+        "data",
+        help="check, look at and convert datasets",
+        description="check, look at and convert datasets",
+        epilog="example:\n  fcis data check train.json --val val.json --fix corrected",
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_data_check(actions)
+    _add_data_preview(actions)
+    _add_data_convert(actions)
+
+
+def _add_data_check(actions: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = _command(
+        actions,
+        "check",
+        "list what is wrong with a dataset, and write a corrected copy; exits with 2 if there "
+        "are errors and no copy is written",
+        "fcis data check train.json --val val.json --fix corrected",
+    )
+    parser.set_defaults(command="data_check")
+    parser.add_argument("data", metavar="DATA", help=_DATA)
+    parser.add_argument("--images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument("--val", metavar="DATA", help="find images that are in both")
+    parser.add_argument("--val-images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument("--recipe", metavar="R", help="whose scale tells which objects are small")
+    parser.add_argument("--fix", type=Path, metavar="OUT", help="folder for a corrected copy")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings")
+    parser.add_argument("--all", action="store_true", help="list all findings of a kind, not 5")
+
+
+def _add_data_preview(actions: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = _command(
+        actions,
+        "preview",
+        "draw annotated images, or the training samples that a recipe makes of them",
+        "fcis data preview train.json --recipe nuclei-cpu --out preview.png",
+    )
+    parser.set_defaults(command="data_preview")
+    parser.add_argument("data", metavar="DATA", help=_DATA)
+    parser.add_argument("--images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument("--recipe", metavar="R", help="show its training samples (see `fcis info`)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("preview.png"), metavar="FILE", help="default: preview.png"
+    )
+    parser.add_argument(
+        "--count", type=int, default=6, metavar="N", help="how many images or samples (default: 6)"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="S", help="of the choice (default: the recipe's, or 0)"
+    )
+
+
+def _add_data_convert(actions: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = _command(
+        actions,
+        "convert",
+        "write a dataset, with copies of its images, in another format",
+        "fcis data convert sbd:val sbd-val --to coco",
+    )
+    parser.set_defaults(command="data_convert")
+    parser.add_argument("data", metavar="DATA", help=_DATA)
+    parser.add_argument("out", type=Path, metavar="OUT", help="a new folder")
+    parser.add_argument("--images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument(
+        "--to", required=True, choices=("coco", "yolo", "labelme", "masks"), help="the format"
+    )
 
 
 def _add_info(commands: "argparse._SubParsersAction[_Parser]") -> None:

@@ -88,6 +88,7 @@ class Predictor:
         recipe = self.model.recipe
         inputs = [prepare(i, recipe.preprocessing, recipe.conventions) for i in images]
         batch = collate(inputs, [(i.shape[0], i.shape[1]) for i in images])
+        batch = replace(batch, pixels=batch.pixels.to(next(self.model.parameters()).dtype))
         try:
             found = self.model.detect(batch.to(self.device))
         except torch.OutOfMemoryError:
@@ -136,6 +137,11 @@ def load_predictor(
     """
     device = choose_device(device)
     info = read_info(path)
+    if info.is_backbone:
+        raise InputError(
+            f"{path}: holds a backbone alone, which finds nothing by itself; train with it: "
+            f"fcis train --weights {path}"
+        )
     try:
         model = build_model(recipe or info.model)
     except InputError as error:

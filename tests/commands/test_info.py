@@ -3,6 +3,9 @@ import shutil
 import pytest
 
 from fcis.recipes import RECIPES
+from fcis.weights import catalog
+from fcis.weights.cache import source_of
+from fcis.weights.published import PUBLISHED
 
 
 def test_installation(fcis):
@@ -18,7 +21,25 @@ def test_weights_of_the_package_are_listed(fcis, tiny_weights, monkeypatch):
     monkeypatch.setattr("fcis.commands.info.zoo", lambda: {"small": tiny_weights})
     assert "  small                  AP 0.125\n" in fcis("info")[1]
     monkeypatch.setattr("fcis.commands.info.zoo", dict)
-    assert fcis("info")[1].endswith("  none; train your own with `fcis train`\n")
+    assert "  none; train your own with `fcis train`\n" in fcis("info")[1]
+
+
+def test_published_weights_are_listed(fcis, tmp_path, monkeypatch):
+    monkeypatch.setenv("FCIS_CACHE", str(tmp_path))
+    assert f"published weights (--weights NAME), kept in {tmp_path}\n" in fcis("info")[1]
+    out = fcis("info")[1]
+    for entry in PUBLISHED.values():
+        assert f"  {entry.name:22} {entry.about}; not fetched\n" in out
+        assert f"{entry.accuracy}; {entry.conventions} conventions\n" in out
+    source_of(PUBLISHED["voc"]).write_bytes(b"")
+    out = fcis("info")[1]
+    assert f"{PUBLISHED['voc'].about}; fetched\n" in out and out.count("; not fetched\n") == 3
+
+
+def test_a_published_name_is_described(fcis, tiny_weights, monkeypatch):
+    monkeypatch.setattr(catalog, "obtain", lambda entry, convert: tiny_weights)
+    code, out, _ = fcis("info", "voc-chainercv")
+    assert code == 0 and out.startswith(f"{tiny_weights}\n")
 
 
 @pytest.mark.parametrize("as_run", [False, True])

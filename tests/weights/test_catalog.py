@@ -1,72 +1,37 @@
-"""Where weights come from; the hub is played by functions in the test, never asked."""
+"""From names to files; nothing here asks the hub or a server."""
 
-import time
-import urllib.error
-import urllib.request
+import shutil
+from dataclasses import replace
+from io import BytesIO
 
+import numpy as np
 import pytest
-from huggingface_hub import constants
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
+import torch
 
 from fcis.errors import InputError
+from fcis.model.fcis import FCIS
+from fcis.recipes import named_recipe
 from fcis.weights import catalog
+from fcis.weights.cache import converted_of, state_of
 from fcis.weights.catalog import resolve_weights, zoo
-
-
-@pytest.fixture(autouse=True)
-def empty_cache(monkeypatch, tmp_path):
-    """Keep the hub's client off the network and off the user's cache."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+from fcis.weights.file import read_info
+from fcis.weights.mapping import chainercv_moves
+from fcis.weights.published import PUBLISHED
 
 
 @pytest.fixture
-def online(monkeypatch):
-    """Let the client believe in a network, whose only answers are those of the test.
+def obtained(monkeypatch, tmp_path):
+    """Let published weights be there, and work in an empty folder; returns what was asked for."""
+    asked = []
 
-    Returns a function that says what a probe and what a download do: return or raise.
-    """
-    calls = []
+    def obtain(entry, convert):
+        asked.append(entry.name)
+        return converted_of(entry)
 
-    def install(probe=None, cached=None, download=None):
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-
-        def urlopen(request, timeout):
-            calls.append(("probe", request.full_url, request.get_method(), timeout))
-            if probe is not None:
-                raise probe
-            return open("/dev/null", "rb")
-
-        def fetch(repository, file, *, local_files_only=False, **options):
-            calls.append(("cache" if local_files_only else "fetch", repository, file))
-            answer = cached if local_files_only else download
-            if isinstance(answer, Exception):
-                raise answer
-            return str(answer)
-
-        monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-        monkeypatch.setattr(catalog, "hf_hub_download", fetch)
-        return calls
-
-    return install
-
-
-def missing():
-    return LocalEntryNotFoundError("not in the cache")
-
-
-def http_error(kind):
-    """One of the hub's errors, made without a response."""
-    error = kind.__new__(kind)
-    Exception.__init__(error, "404 Client Error")
-    return error
-
-
-# --- files, folders, the zoo ----------------------------------------------------------------
+    monkeypatch.setenv("FCIS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(catalog, "obtain", obtain)
+    monkeypatch.chdir(tmp_path)
+    return asked
 
 
 def test_files_and_run_folders(tmp_path):
@@ -104,88 +69,88 @@ def test_every_file_of_the_zoo_describes_itself():
         assert read_info(path).licence
 
 
-# --- the hub --------------------------------------------------------------------------------
+def test_hub_addresses_go_to_the_hub(monkeypatch, tmp_path):
+    monkeypatch.setattr(catalog, "from_hub", lambda address: tmp_path / address[len("hf://") :])
+    assert resolve_weights("hf://owner/name") == tmp_path / "owner" / "name"
 
 
-@pytest.mark.parametrize(
-    ("address", "file"),
-    [
-        ("hf://owner/name", "model.safetensors"),
-        ("hf://owner/name/", "model.safetensors"),
-        ("hf://owner/name/big/cells.safetensors", "big/cells.safetensors"),
-    ],
-)
-def test_what_is_not_cached_is_fetched(online, tmp_path, address, file):
-    calls = online(cached=missing(), download=tmp_path / "found")
-    assert resolve_weights(address) == tmp_path / "found"
-    assert calls == [
-        ("cache", "owner/name", file),
-        ("probe", f"https://huggingface.co/owner/name/resolve/main/{file}", "HEAD", 10.0),
-        ("fetch", "owner/name", file),
-    ]
+# --- published weights ----------------------------------------------------------------------
 
 
-def test_what_is_cached_is_not_probed(online, tmp_path):
-    calls = online(probe=OSError("no network"), cached=tmp_path, download=tmp_path / "found")
-    assert resolve_weights("hf://owner/name") == tmp_path / "found"
-    assert [call[0] for call in calls] == ["cache", "fetch"]
+def test_published_names(obtained):
+    for name in PUBLISHED:
+        assert resolve_weights(name) == converted_of(PUBLISHED[name])
+    assert obtained == ["coco", "voc", "coco-chainercv", "voc-chainercv"]
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        urllib.error.URLError(OSError(-2, "Name or service not known")),
-        TimeoutError("timed out"),
-        ConnectionResetError(104, "Connection reset by peer"),
-    ],
-)
-def test_no_network_is_said_at_once(online, error):
-    calls = online(probe=error, cached=missing())
-    with pytest.raises(InputError, match=r"^hf://owner/name: cannot be fetched \(.+\); check the"):
-        resolve_weights("hf://owner/name")
-    assert [call[0] for call in calls] == ["cache", "probe"]
+def test_a_folder_of_images_is_no_rival_of_a_published_name(obtained, tmp_path):
+    (tmp_path / "coco" / "val2017").mkdir(parents=True)
+    assert resolve_weights("coco") == converted_of(PUBLISHED["coco"])
+    with pytest.raises(InputError, match=r"^coco: this folder has no best\.safetensors"):
+        resolve_weights("./coco")
+    assert obtained == ["coco"]
 
 
-def test_what_the_probe_cannot_judge_is_left_to_the_client(online, tmp_path):
-    import ssl
-
-    refusal = urllib.error.HTTPError("https://x", 403, "Forbidden", {}, None)
-    for error in (refusal, urllib.error.URLError(ssl.SSLError("unknown certificate"))):
-        online(probe=error, cached=missing(), download=tmp_path)
-        assert resolve_weights("hf://owner/name") == tmp_path
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        (RepositoryNotFoundError, "the hub has no such repository, or a private one; check the"),
-        (EntryNotFoundError, r"the repository has no file x\.safetensors; name one as in hf://own"),
-        (OSError, r"cannot be fetched \(404 Client Error\); check the connection"),
-        (LocalEntryNotFoundError, r"cannot be fetched \(it is not in the cache\); check the conn"),
-    ],
-)
-def test_refusals_of_the_hub(online, kind, message):
-    online(cached=missing(), download=http_error(kind))
-    with pytest.raises(InputError, match=message) as error:
-        resolve_weights("hf://owner/name/x.safetensors")
-    assert "\n" not in str(error.value)
+def test_own_weights_come_before_published_ones(obtained, tmp_path):
+    (tmp_path / "coco").mkdir()
+    for name in ("voc", "coco/best.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+    assert resolve_weights("voc").samefile(tmp_path / "voc")
+    assert resolve_weights("coco").samefile(tmp_path / "coco" / "best.safetensors")
+    assert not obtained
 
 
-def test_offline_mode_does_not_wait(monkeypatch):
-    def sleep(seconds):
-        raise AssertionError(f"waits {seconds} s to try again")
-
-    monkeypatch.setattr(time, "sleep", sleep)
-    with pytest.raises(InputError, match=r"cannot be fetched \(it is not in the cache\)"):
-        resolve_weights("hf://owner/name")
-
-
-@pytest.mark.parametrize("address", ["hf://", "hf://owner", "hf:///name", "hf://owner/"])
-def test_addresses_that_are_none(address):
-    with pytest.raises(InputError, match="expected hf://owner/name or hf://owner/name/file"):
-        resolve_weights(address)
+def test_the_package_comes_before_all(obtained, monkeypatch, tmp_path):
+    monkeypatch.setattr(catalog, "_ZOO", tmp_path / "zoo")
+    (tmp_path / "zoo").mkdir()
+    for name in ("zoo/coco.safetensors", "coco"):
+        (tmp_path / name).write_bytes(b"")
+    assert resolve_weights("coco") == tmp_path / "zoo" / "coco.safetensors"
 
 
-def test_names_that_the_hub_does_not_allow():
-    with pytest.raises(InputError, match=r"hf://a/\.\.b--: no address of the hub \(Repo id must"):
-        resolve_weights("hf://a/..b--")
+def test_choices_name_published_weights(obtained, monkeypatch, tmp_path):
+    monkeypatch.setattr(catalog, "_ZOO", tmp_path)
+    with pytest.raises(
+        InputError, match=r"published weights \(coco, voc, coco-ch.*, voc-chainercv\)$"
+    ):
+        resolve_weights("cats")
+
+
+def test_load_takes_published_names(monkeypatch, converted, tmp_path):
+    import fcis
+
+    monkeypatch.setenv("FCIS_CACHE", str(tmp_path))
+    shutil.copy(converted("release"), converted_of(PUBLISHED["voc"]))
+    assert fcis.load("voc", device="cpu").info.recipe == "tiny"
+
+
+@pytest.mark.slow
+def test_from_the_server_to_a_file_that_fits(server, monkeypatch, tmp_path):
+    """All of it, with a file of ChainerCV's names and sizes whose arrays are zero."""
+    monkeypatch.setenv("FCIS_CACHE", str(tmp_path))
+    monkeypatch.setenv("FCIS_WEIGHTS_URL", server.address)
+    monkeypatch.chdir(tmp_path)
+    recipe = named_recipe("voc-resnet101").model
+    with torch.device("meta"):
+        model = FCIS(replace(recipe, class_names=("x",) * 20, category_ids=(1,) * 20))
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    arrays = {
+        source: np.zeros(shapes[move.target], np.float32)
+        for move in chainercv_moves(recipe.backbone.depths)
+        for source in move.sources
+    }
+    arrays |= {name.replace("gamma", "N"): np.zeros(()) for name in arrays if "gamma" in name}
+    assert len(arrays) == 636
+    file = BytesIO()
+    np.savez_compressed(file, **arrays)
+    server.content = file.getvalue()
+    for name, mask_category in (("voc", "best-foreground"), ("voc-chainercv", "best-any")):
+        path = resolve_weights(name)
+        info = read_info(path)
+        assert info.model.conventions.mask_category == mask_category
+        assert info.model.class_names[14] == "person"
+        assert state_of(PUBLISHED[name]) == "ready"
+        server.status = 404
+        assert resolve_weights(name) == path
+        server.status = None
+    assert len(server.asked) == 2

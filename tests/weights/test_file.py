@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import struct
 from dataclasses import replace
 
@@ -140,9 +141,102 @@ def test_what_fits_is_loaded_and_the_rest_is_told(path, info):
     ]  # fmt: skip
 
 
-def test_nothing_that_fits(path):
+def test_nothing_that_fits(path, model):
+    rewritten(path, {"surplus": torch.zeros(1)})
     with pytest.raises(InputError, match=r"w\.safetensors: no array fits this recipe; choose the"):
-        load_what_fits(path, nn.Linear(2, 2), ("a",))
+        load_what_fits(path, model, ("a",))
+
+
+# backbones alone
+
+
+def saved_backbone(path, model, recipe):
+    """A file with the backbone of a model, as `fcis convert` makes one."""
+    info = WeightsInfo(model=replace(recipe, class_names=(), category_ids=()), recipe="backbone")
+    save_weights(path, nn.ModuleDict({"backbone": model.backbone}), info)
+    assert read_info(path).is_backbone
+    return path
+
+
+def test_a_backbone_alone(tmp_path, model, info):
+    path = saved_backbone(tmp_path / "b.safetensors", model, info.model)
+    other = build_model(info.model, seed=2)
+    new = load_what_fits(path, other, info.model.class_names)
+    assert new and all(name.startswith(("rpn.", "head.")) for name in new)
+    assert same(model.backbone, other.backbone) and not same(model, other)
+    assert not read_info(path).thresholds and not info.is_backbone
+
+
+def test_the_first_layer_takes_the_recipe_s_input(tmp_path, info):
+    trained = replace(info.model.preprocessing, mean=(90.0, 100.0, 110.0), std=(50.0, 40.0, 60.0))
+    recipe = replace(info.model, preprocessing=trained)
+    model = build_model(recipe, seed=1).eval()
+    path = saved_backbone(tmp_path / "b.safetensors", model, recipe)
+    other = build_model(info.model, seed=2).eval()
+    load_what_fits(path, other, info.model.class_names)
+    levels = torch.rand(1, 3, 64, 64) * 255
+    both = []
+    for network, seen in ((model, trained), (other, info.model.preprocessing)):
+        pixels = (levels - torch.tensor(seen.mean)[:, None, None]) / torch.tensor(seen.std)[
+            :, None, None
+        ]
+        with torch.inference_mode():
+            # the border sees padding, which is zero in both
+            both.append(network.backbone.bn1(network.backbone.conv1(pixels))[..., 2:-2, 2:-2])
+    assert not torch.equal(model.backbone.conv1.weight, other.backbone.conv1.weight)
+    torch.testing.assert_close(both[0], both[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"variant": "v1"},
+            'b.safetensors: its backbone.variant is "modern", the recipe\'s is "v1"; add '
+            "--set backbone.variant=modern or take other weights",
+        ),
+        (
+            {"depths": (1, 1, 2, 1)},
+            "its backbone.depths is [1, 1, 1, 1], the recipe's is [1, 1, 2, 1]; add "
+            "--set backbone.depths=[1,1,1,1] or take other weights",
+        ),
+        ({"widths": (8, 12, 16, 25)}, "its backbone.widths is [8, 12, 16, 24], the recipe's"),
+        ({"stem_width": 9}, "its backbone.stem_width is 8, the recipe's is 9; add --set backbone"),
+        ({"block": "bottleneck"}, 'its backbone.block is "basic", the recipe\'s is "bottle'),
+        ({"norm": "group"}, "has batch normalisation, the recipe's backbone.norm is group; add"),
+    ],
+)
+def test_a_backbone_must_fit_as_a_whole(tmp_path, model, info, change, message):
+    path = saved_backbone(tmp_path / "b.safetensors", model, info.model)
+    backbone = replace(info.model.backbone, **change)
+    other = build_model(replace(info.model, backbone=backbone))
+    before = {k: v.clone() for k, v in other.state_dict().items()}
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_what_fits(path, other, info.model.class_names)
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in before.items())
+
+
+def test_the_settings_of_the_message_make_it_fit(tmp_path, info):
+    from fcis.recipe_json import with_setting
+
+    path = saved_backbone(tmp_path / "b.safetensors", build_model(info.model), info.model)
+    odd = replace(info.model.backbone, variant="v1", depths=(1, 2, 1, 1), stem_width=4)
+    recipe = named_recipe("tiny")
+    recipe = replace(recipe, model=replace(info.model, backbone=odd))
+    for _ in range(3):
+        with pytest.raises(InputError) as error:
+            load_what_fits(path, build_model(recipe.model), info.model.class_names)
+        setting = str(error.value).partition("--set ")[2].split(" ")[0]
+        recipe = with_setting(recipe, *setting.split("="))
+    load_what_fits(path, build_model(recipe.model), info.model.class_names)
+
+
+def test_whole_models_of_another_geometry(path, info):
+    other = build_model(replace(info.model, backbone=replace(info.model.backbone, variant="v1")))
+    with pytest.raises(
+        InputError, match=r"w\.safetensors: its backbone\.variant is \"modern\", the"
+    ):
+        load_what_fits(path, other, info.model.class_names)
 
 
 # damaged, foreign and hostile files

@@ -10,8 +10,11 @@ from fcis.build import check_model
 from fcis.errors import InputError
 from fcis.recipe import ModelRecipe
 from fcis.recipes import RECIPES
+from fcis.weights.cache import cache_folder, state_of
 from fcis.weights.catalog import resolve_weights, zoo
+from fcis.weights.describe import resnet_name
 from fcis.weights.file import WeightsInfo, read_info
+from fcis.weights.published import PUBLISHED, Published
 
 
 def run(options: argparse.Namespace) -> int:
@@ -19,6 +22,9 @@ def run(options: argparse.Namespace) -> int:
     if options.weights is not None:
         path = resolve_weights(options.weights)
         info = read_info(path)
+        if info.is_backbone:
+            print(f"{path}\n{describe_backbone(info)}")
+            return 0
         try:
             check_model(info.model)
         except InputError as error:
@@ -30,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def describe_installation() -> str:
-    """Return versions, devices, recipes and the zoo as text."""
+    """Return versions, devices, recipes, the zoo and published weights as text."""
     lines = [f"fcis {version('fcis-torch')}, Python {platform.python_version()}"]
     packages = ("torch", "torchvision", "timm", "lightning", "faster-coco-eval", "numpy", "pillow")
     lines.append("  " + ", ".join(f"{p} {version(p)}" for p in packages))
@@ -47,6 +53,9 @@ def describe_installation() -> str:
     lines += [f"  {name:22} {_headline(read_info(path))}" for name, path in zoo().items()]
     if not zoo():
         lines.append("  none; train your own with `fcis train`")
+    lines.append(f"published weights (--weights NAME), kept in {cache_folder()}")
+    for entry in PUBLISHED.values():
+        lines += _published(entry)
     return "\n".join(lines)
 
 
@@ -65,6 +74,25 @@ def describe_weights(info: WeightsInfo) -> str:
     for name, id_, threshold in zip(names, info.model.category_ids, thresholds, strict=True):
         lines.append(f"    {id_:4} {name} (operating threshold {threshold:.3f})")
     return "\n".join(lines)
+
+
+def describe_backbone(info: WeightsInfo) -> str:
+    """Return what a file with a backbone alone says of itself as text."""
+    backbone = info.model.backbone
+    rows = [
+        ("trained on", info.training_data or "unknown"),
+        ("licence", info.licence or "not stated"),
+        ("backbone", f"{resnet_name(backbone)}, {backbone.variant}"),
+        ("use", "begin training with it: fcis train --weights FILE"),
+    ]
+    return "\n".join(f"  {name:12} {value}" for name, value in rows)
+
+
+def _published(entry: Published) -> list[str]:
+    return [
+        f"  {entry.name:22} {entry.about}; {state_of(entry)}",
+        f"  {'':22} {entry.accuracy}; {entry.conventions} conventions",
+    ]
 
 
 def _headline(info: WeightsInfo) -> str:

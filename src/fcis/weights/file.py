@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from fcis.errors import InputError
 from fcis.evaluation.records import DEFAULT_THRESHOLD
-from fcis.recipe import ModelRecipe
-from fcis.recipe_json import from_json, to_json
+from fcis.model.fcis import FCIS
+from fcis.model.stem import adapt_stem
+from fcis.recipe import BackboneRecipe, ModelRecipe, Preprocessing
+from fcis.recipe_json import JSON, from_json, to_json
 
 FORMAT = 1
 
@@ -28,7 +30,8 @@ class WeightsInfo:
     """What a weights file says of itself.
 
     Attributes:
-        model: the resolved recipe, class names and dataset ids included.
+        model: the resolved recipe, class names and dataset ids included. A file without
+            categories holds a backbone alone, to begin training with.
         recipe: name of the recipe it was trained with.
         thresholds: operating threshold of each category 1..C; empty until found.
         training_data: a description for people.
@@ -42,6 +45,11 @@ class WeightsInfo:
     training_data: str = ""
     metrics: tuple[tuple[str, float], ...] = ()
     licence: str = ""
+
+    @property
+    def is_backbone(self) -> bool:
+        """Say whether the file holds a backbone alone, with which nothing can be found."""
+        return not self.model.class_names
 
     def threshold_of(self) -> tuple[float, ...]:
         """Return the operating threshold of every label, background first."""
@@ -132,22 +140,28 @@ def load_weights(path: Path, model: nn.Module) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def load_what_fits(path: Path, model: nn.Module, class_names: tuple[str, ...]) -> list[str]:
+def load_what_fits(path: Path, model: FCIS, class_names: tuple[str, ...]) -> list[str]:
     """Put a file's arrays into a model for training, class maps only for the same categories.
+
+    A backbone alone must fit as a whole; its first layer is changed to take the recipe's input.
 
     Returns:
         The names of the model's arrays that the file did not fill.
 
     Raises:
-        InputError: nothing of the file fits.
+        InputError: nothing of the file fits, or its backbone is of another geometry or size.
     """
-    info, state, own = read_info(path), read_arrays(path), _state(model)
+    info = read_info(path)
+    _check_backbone(path, info, model.recipe.backbone)
+    state, own = read_arrays(path), _state(model)
     if info.model.class_names != class_names:
         state = {k: v for k, v in state.items() if not k.startswith("head.classes.")}
     fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
     if not fitting:
         raise InputError(f"{path}: no array fits this recipe; choose the recipe it was made with")
     model.load_state_dict(fitting, strict=False)
+    if info.is_backbone:
+        _adapt_stem(model, info.model.preprocessing)
     return sorted(set(own) - set(fitting))
 
 
@@ -186,6 +200,41 @@ def _open(path: Path) -> safe_open:
 def _state(model: nn.Module) -> dict[str, Tensor]:
     """Return the arrays that belong into a file; counters of batches do not."""
     return {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+
+
+def _check_backbone(path: Path, info: WeightsInfo, wanted: BackboneRecipe) -> None:
+    """Refuse a backbone whose arrays fit in part or in shape alone."""
+    found = info.model.backbone
+    names = ("variant",)
+    if info.is_backbone:
+        names = ("block", "depths", "widths", "stem_width", "in_channels", "variant")
+        if wanted.norm == "group":
+            raise InputError(
+                f"{path}: its backbone has batch normalisation, the recipe's backbone.norm is "
+                "group; add --set norm=frozen"
+            )
+    for name in names:
+        theirs, ours = to_json(getattr(found, name)), to_json(getattr(wanted, name))
+        if theirs != ours:
+            raise InputError(
+                f"{path}: its backbone.{name} is {json.dumps(theirs)}, the recipe's is "
+                f"{json.dumps(ours)}; add --set backbone.{name}={_setting(theirs)} or take other "
+                "weights"
+            )
+
+
+def _setting(value: JSON) -> str:
+    """Return a value as `--set` takes it from a shell."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _adapt_stem(model: FCIS, trained: Preprocessing) -> None:
+    """Let the first layer take the recipe's input instead of that of the weights."""
+    own = model.recipe.preprocessing
+    if (own.mean, own.std) != (trained.mean, trained.std):
+        mean = tuple(value / 255 for value in trained.mean)
+        std = tuple(value / 255 for value in trained.std)
+        adapt_stem(model.backbone, own, mean, std)
 
 
 def _first_mismatch(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:

@@ -1,10 +1,21 @@
-"""Names of the network's arrays in other files: data for converters, no arrays, no files.
+"""Where the network's arrays are in other files: data for converters, no arrays, no files.
 
 In the release's files every array has our shape, layout and channel order; only the name differs.
-The same holds for the backbone's arrays in ChainerCV's files.
+The same holds for the backbone's arrays in ChainerCV's files; some of the others have another
+order there, which a transform changes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from fcis.weights.transforms import (
+    Transform,
+    as_is,
+    background_scores_first,
+    mean_less_bias,
+    x_first_in_anchors,
+    x_first_in_box_maps,
+)
 
 # Conv2d and norm of a block -> the release's branch and ChainerCV's link
 PARTS = {
@@ -14,14 +25,15 @@ PARTS = {
     ("downsample.0", "downsample.1"): ("branch1", "residual_conv"),
 }
 
-# Our layer -> the release's layer, with a weight and a bias each
-HEAD_LAYERS = {
-    "rpn.conv": "rpn_conv_3x3",
-    "rpn.scores": "rpn_cls_score",
-    "rpn.deltas": "rpn_bbox_pred",
-    "head.reduction": "conv_new_1",
-    "head.classes": "fcis_cls_seg",
-    "head.boxes": "fcis_bbox",
+# Our layer, with a weight and a bias -> the release's layer, ChainerCV's, and how ours is made of
+# the latter (ChainerCV: examples/fcis/mxnet2npz.py:62-156 @7159616; reference: 8.4)
+HEAD_LAYERS: dict[str, tuple[str, str, Transform]] = {
+    "rpn.conv": ("rpn_conv_3x3", "rpn/conv1", as_is),
+    "rpn.scores": ("rpn_cls_score", "rpn/score", background_scores_first),
+    "rpn.deltas": ("rpn_bbox_pred", "rpn/loc", x_first_in_anchors),
+    "head.reduction": ("conv_new_1", "head/conv1", as_is),
+    "head.classes": ("fcis_cls_seg", "head/cls_seg", as_is),
+    "head.boxes": ("fcis_bbox", "head/ag_loc", x_first_in_box_maps),
 }
 
 # our name of a norm's array -> kind in an MXNet file, the release's name, ChainerCV's name
@@ -32,12 +44,86 @@ NORM_ARRAYS = {
     "running_var": ("aux", "moving_var", "avg_var"),
 }
 
+# Names that may be left out, and why; the file's other names must all be taken
+RELEASE_SPARE = {
+    r"arg:fcis_bbox_(weight|bias)_test": "the box stds are folded in; the network applies them",
+    r"arg:fc\d*_(weight|bias)": "ImageNet classifier",
+    r"arg:(data|im_info|gt_boxes|gt_masks|(\w+_)?label)": "input of the network, not a weight",
+}
+CHAINERCV_SPARE = {r"extractor/.+/bn/N": "counter of batches"}
+TORCH_SPARE = {
+    r".+\.num_batches_tracked": "counter of batches",
+    r"fc\.(weight|bias)": "ImageNet classifier",
+}
+
+# The bias that the first convolution of Caffe's ResNet-50 has, and no other
+STEM_BIAS = "arg:conv1_bias"
+
 # Stages whose blocks are numbered (a, b1, b2, ...); in all others they are lettered (a, b, c, ...)
 NUMBERED_STAGES: dict[tuple[int, ...], tuple[int, ...]] = {
     (3, 4, 6, 3): (),
     (3, 4, 23, 3): (3, 4),
     (3, 8, 36, 3): (3, 4),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One array of ours and what it is made of.
+
+    Attributes:
+        target: name in the whole model.
+        sources: names in the file, in the order of the transform's parameters.
+        transform: makes the one of the others.
+    """
+
+    target: str
+    sources: tuple[str, ...]
+    transform: Transform = as_is
+
+
+def release_moves(
+    depths: Sequence[int], *, head: bool, stem_bias: bool = False
+) -> tuple[Move, ...]:
+    """Return how the arrays come from a file of the release or of its ImageNet weights.
+
+    Args:
+        depths: blocks of conv2_x .. conv5_x, as `official_names` takes them.
+        head: with RPN and score maps.
+        stem_bias: the first convolution has a bias.
+
+    Raises:
+        ValueError: the release has no names for these depths.
+    """
+    moves = []
+    for ours, theirs in official_names(depths).items():
+        if stem_bias and ours == "bn1.running_mean":
+            sources = (theirs, STEM_BIAS)
+            moves.append(Move(target="backbone." + ours, sources=sources, transform=mean_less_bias))
+        else:
+            moves.append(Move(target="backbone." + ours, sources=(theirs,)))
+    if head:
+        moves += [Move(target=o, sources=(t,)) for o, t in official_head_names().items()]
+    return tuple(moves)
+
+
+def chainercv_moves(depths: Sequence[int]) -> tuple[Move, ...]:
+    """Return how the arrays come from a file of ChainerCV's FCIS."""
+    moves = [
+        Move(target="backbone." + ours, sources=(theirs,))
+        for ours, theirs in chainercv_names(depths).items()
+    ]
+    moves += [
+        Move(target=f"{ours}.{array}", sources=(f"{theirs}/{letter}",), transform=transform)
+        for ours, (_, theirs, transform) in HEAD_LAYERS.items()
+        for array, letter in (("weight", "W"), ("bias", "b"))
+    ]
+    return tuple(moves)
+
+
+def torch_moves(targets: Iterable[str]) -> tuple[Move, ...]:
+    """Return how the backbone's arrays of these names come from a state dict of torchvision."""
+    return tuple(Move(target=t, sources=(t.removeprefix("backbone."),)) for t in targets)
 
 
 def official_names(depths: Sequence[int]) -> dict[str, str]:
@@ -83,7 +169,7 @@ def official_head_names() -> dict[str, str]:
     """
     return {
         f"{ours}.{array}": f"arg:{theirs}_{array}"
-        for ours, theirs in HEAD_LAYERS.items()
+        for ours, (theirs, _, _) in HEAD_LAYERS.items()
         for array in ("weight", "bias")
     }
 
