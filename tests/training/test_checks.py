@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 
 from fcis.errors import InputError
+from fcis.recipe import TrainingRecipe
 from fcis.recipe_json import with_setting
 from fcis.recipes import RECIPES, named_recipe
-from fcis.training.checks import check_categories, check_training
+from fcis.training.checks import check_categories, check_devices, check_training
 from fcis.training.run import for_dataset
 
 from .conftest import dataset_of
@@ -24,8 +25,10 @@ BAD = {
     "validate_every": ("-1", "is -1, expected at least 0"),
     "checkpoint_every": ("0", "is 0, expected at least 1"),
     "workers": ("-1", "is -1, expected at least 0"),
-    "devices": ("2", "is 2, expected 1: runs on several are not ready"),
+    "devices": ("0", "is 0, expected at least 1"),
+    "num_nodes": ("0", "is 0, expected at least 1"),
     "optimiser.lr": ("0", "is 0.0, expected above 0"),
+    "optimiser.lr_images": ("-1", "is -1, expected at least 0"),
     "optimiser.momentum": ("1", "is 1.0, expected 0 to below 1"),
     "optimiser.weight_decay": ("-1", "is -1.0, expected at least 0"),
     "optimiser.reduction_lr": ("0", "is 0.0, expected above 0"),
@@ -91,3 +94,19 @@ def test_long_lists_of_categories_are_cut(tiny, scene_set):
 def test_images_are_rgb(tiny):
     with pytest.raises(InputError, match=r"model\.backbone\.in_channels is 1, expected 3: images"):
         check_training(with_setting(tiny, "in_channels", "1"))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "cuda:1"])
+def test_one_process_may_have_any_device(device):
+    check_devices(TrainingRecipe(), device)
+
+
+def test_several_processes_need_devices_of_their_own(monkeypatch):
+    check_devices(TrainingRecipe(devices=2), "cpu")
+    for device in ("mps", "cuda:1"):
+        with pytest.raises(InputError, match=f"device {device}: is a single one, the recipe asks"):
+            check_devices(TrainingRecipe(devices=2), device)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    check_devices(TrainingRecipe(devices=2, num_nodes=4), "cuda")
+    with pytest.raises(InputError, match="devices is 3, but this machine has 2 CUDA"):
+        check_devices(TrainingRecipe(devices=3), "cuda")

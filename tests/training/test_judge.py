@@ -12,7 +12,7 @@ from fcis.weights.file import WeightsInfo, load_weights, read_info
 def judge(tiny, val_set, tmp_path):
     info = WeightsInfo(model=tiny.model, recipe="tiny", training_data="some scenes")
     model = build_model(tiny.model, seed=4)
-    return Judge(model, val_set, info=info, path=tmp_path / "best.safetensors", device="cpu")
+    return Judge(model, val_set, info=info, path=tmp_path / "best.safetensors")
 
 
 def test_a_perfect_detector_scores_one(judge, val_set, monkeypatch):

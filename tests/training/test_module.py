@@ -40,6 +40,16 @@ def test_the_sampler_goes_on_from_any_step():
     assert list(islice(StepSampler(3, samples_a_step=3), 2)) == from_start[3:]
 
 
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_processes_share_the_samples_of_each_step(ranks):
+    together = [
+        list(islice(StepSampler(2, samples_a_step=2, rank=r, ranks=ranks), 4)) for r in range(ranks)
+    ]
+    alone = list(islice(StepSampler(2, samples_a_step=2 * ranks), 4))
+    for step in range(4):
+        assert [n for own in together for n in own[step]] == alone[step]
+
+
 def test_a_step_is_split_into_its_batches(scene_set, tiny):
     samples = TrainingSamples(scene_set, tiny)
     batches = StepCollate(2)([samples[n] for n in range(5)])
@@ -83,6 +93,28 @@ def test_a_step_is_one_optimiser_step_with_the_mean_gradient(scene_set, tiny, ac
     assert module.latest["lr"] == pytest.approx(0.003 * 2 / 5)
     terms = ("rpn_class", "rpn_box", "roi_class", "roi_mask", "roi_box")
     assert module.latest["loss"] == pytest.approx(sum(module.latest[t] for t in terms))
+
+
+def test_precisions(scene_set, tiny):
+    """Losses are close to those in float32; the weights stay what they were made as.
+
+    First weights give nearly equal proposals, whose order rounding may change: hence the bounds.
+    """
+
+    def losses_of(precision):
+        recipe = with_training(tiny, precision=precision)
+        model = build_model(recipe.model, seed=1)
+        module = TrainingModule(model.double() if precision == "float64" else model, recipe)
+        fit(module, training_loader(scene_set, recipe, 0), steps=1)
+        kinds = {p.dtype for p in module.model.parameters()}
+        assert kinds == {torch.float64 if precision == "float64" else torch.float32}
+        return module.latest
+
+    full, half, double = (losses_of(p) for p in ("float32", "bfloat16", "float64"))
+    for name in ("rpn_class", "roi_class", "roi_mask"):
+        assert double[name] == pytest.approx(full[name], rel=0.02)
+        assert half[name] == pytest.approx(full[name], rel=0.05)
+        assert half[name] != full[name]
 
 
 def test_gradients_are_clipped_to_the_bound(scene_set, tiny):

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from fcis.build import build_model
-from fcis.recipe import OptimiserRecipe
+from fcis.recipe import OptimiserRecipe, TrainingRecipe
 from fcis.recipes import named_recipe
 from fcis.training.optim import (
+    base_rate,
     build_optimiser,
     build_schedule,
     learning_rate_factor,
@@ -131,3 +132,18 @@ def test_the_schedule_sets_the_rate_of_every_group(tiny):
         assert rates == pytest.approx([expected, expected, 3 * expected, 3 * expected])
         optimiser.step()
         schedule.step()
+
+
+@pytest.mark.parametrize(
+    ("images", "rate"),
+    [(0, 0.01), (8, 0.12), (96, 0.01)],
+)
+def test_the_rate_follows_the_images_of_a_step(images, rate):
+    training = TrainingRecipe(
+        batch=4,
+        accumulate=2,
+        devices=3,
+        num_nodes=4,
+        optimiser=OptimiserRecipe(lr=0.01, lr_images=images),
+    )
+    assert base_rate(training) == pytest.approx(rate)

@@ -1,7 +1,7 @@
 """What a training step is given: images with the objects in them, in the network's frame."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -89,6 +89,10 @@ class TrainingBatch:
             numbers=self.numbers,
             names=self.names,
         )
+
+    def of_type(self, kind: torch.dtype) -> "TrainingBatch":
+        """Return the same batch with pixels of another type."""
+        return replace(self, images=replace(self.images, pixels=self.images.pixels.to(kind)))
 
 
 def collate_samples(samples: Sequence[Sample]) -> TrainingBatch:

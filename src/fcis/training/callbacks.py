@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from fcis.training.metrics import add_metrics, draw_curves, read_metrics, write_metrics
 from fcis.training.module import TrainingModule
+from fcis.training.ranks import from_main, is_main
 
 _LOG_EVERY = 20  # steps a row of metrics.csv
 
@@ -25,6 +26,8 @@ class Progress(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Show the bar from the step that the run begins with."""
+        if not is_main():
+            return
         self._bar = tqdm(
             total=self.steps, initial=trainer.global_step, desc="training", unit="step"
         )
@@ -94,6 +97,8 @@ class Metrics(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Begin the file, or cut it back to the step of the checkpoint."""
+        if not is_main():
+            return
         rows = [r for r in read_metrics(self.folder) if int(r["step"]) <= trainer.global_step]
         write_metrics(self.folder, rows)
         self._since, self._since_count = time.perf_counter(), self._count
@@ -122,7 +127,9 @@ class Metrics(lightning.Callback):
         self._since, self._since_count = time.perf_counter(), 0
 
     def add(self, trainer: lightning.Trainer, figures: dict[str, float]) -> None:
-        """Write figures of the present step."""
+        """Write figures of the present step, once for all processes."""
+        if not is_main():
+            return
         add_metrics(self.folder, trainer.global_step, figures)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=trainer.global_step)
@@ -130,6 +137,8 @@ class Metrics(lightning.Callback):
 
 class Validation(lightning.Callback):
     """Evaluate every so many steps and after the last one; keep the best weights.
+
+    Of several processes all take part in `validate`, and the figures of the first one hold.
 
     The best figure so far is part of the checkpoint. `validate` returns the figures of the
     present weights, and `keep` is called when their AP is the best.
@@ -177,13 +186,17 @@ class Validation(lightning.Callback):
         if not last and (not self.every or step % self.every):
             return
         pl_module.eval()
-        figures = self.validate()
+        figures = from_main(self.validate())
         pl_module.train()
         shown = {name: figures[name] for name in ("AP", "AP50", "AP75")}
         self.metrics.add(trainer, {f"val_{k}": v for k, v in shown.items()})
-        tqdm.write(f"step {step}: mask " + ", ".join(f"{k} {v:.3f}" for k, v in shown.items()))
-        if figures["AP"] > self.best:
+        is_best = figures["AP"] > self.best
+        if is_best:
             self.best, self.best_step = figures["AP"], step
+        if not is_main():
+            return
+        tqdm.write(f"step {step}: mask " + ", ".join(f"{k} {v:.3f}" for k, v in shown.items()))
+        if is_best:
             self.keep(figures)
         draw_curves(self.metrics.folder)
 

@@ -1,5 +1,7 @@
 """Which values of a recipe make sense for a run; the types leave that open."""
 
+import torch
+
 from fcis.data.dataset import Dataset
 from fcis.errors import InputError
 from fcis.recipe import Augmentation, OptimiserRecipe, Recipe, TargetRecipe, TrainingRecipe
@@ -24,10 +26,38 @@ def check_training(recipe: Recipe) -> None:
     for name, value, good, expected in rules:
         if not good:
             raise InputError(f"recipe: training.{name} is {value!r}, expected {expected}")
+    sides = training.augmentation.sides
+    if sides and not recipe.model.preprocessing.short_side:
+        raise InputError(
+            f"recipe: training.augmentation.sides is {sides!r}, but the model resizes by a fixed "
+            "zoom (model.preprocessing.short_side is 0); take training.augmentation.scale"
+        )
     channels = recipe.model.backbone.in_channels
     if channels != 3:
         raise InputError(
             f"recipe: model.backbone.in_channels is {channels}, expected 3: images are read as RGB"
+        )
+
+
+def check_devices(training: TrainingRecipe, device: str) -> None:
+    """Check that a run may have as many devices as its recipe says.
+
+    Raises:
+        InputError: naming what is asked for and what there is.
+    """
+    kind, _, number = device.partition(":")
+    count = training.devices
+    if count * training.num_nodes == 1:
+        return
+    if kind == "mps" or number:
+        raise InputError(
+            f"device {device}: is a single one, the recipe asks for {count} on "
+            f"{training.num_nodes} node(s); take cuda or cpu, or --set devices=1"
+        )
+    if kind == "cuda" and count > torch.cuda.device_count():
+        raise InputError(
+            f"recipe: training.devices is {count}, but this machine has "
+            f"{torch.cuda.device_count()} CUDA device(s)"
         )
 
 
@@ -67,7 +97,14 @@ def _run_rules(training: TrainingRecipe) -> list[_Rule]:
             "at least 1",
         ),
         ("workers", training.workers, training.workers >= 0, "at least 0"),
-        ("devices", training.devices, training.devices == 1, "1: runs on several are not ready"),
+        ("devices", training.devices, training.devices >= 1, "at least 1"),
+        ("num_nodes", training.num_nodes, training.num_nodes >= 1, "at least 1"),
+        (
+            "repeat_threshold",
+            training.repeat_threshold,
+            0 <= training.repeat_threshold <= 1,
+            "0 to 1",
+        ),
     ]
 
 
@@ -75,6 +112,7 @@ def _optimiser_rules(optimiser: OptimiserRecipe) -> list[_Rule]:
     milestones = optimiser.milestones
     return [
         ("optimiser.lr", optimiser.lr, optimiser.lr > 0, "above 0"),
+        ("optimiser.lr_images", optimiser.lr_images, optimiser.lr_images >= 0, "at least 0"),
         ("optimiser.momentum", optimiser.momentum, 0 <= optimiser.momentum < 1, "0 to below 1"),
         (
             "optimiser.weight_decay",
@@ -122,16 +160,30 @@ def _augmentation_rules(change: Augmentation) -> list[_Rule]:
         "flip": change.flip,
         "flip_vertical": change.flip_vertical,
         "transpose": change.transpose,
+        "paste": change.paste,
     }
     strengths = {
         "brightness": change.brightness,
         "contrast": change.contrast,
         "gamma": change.gamma,
+        "saturation": change.saturation,
+        "channel_gain": change.channel_gain,
+        "blur": change.blur,
+        "noise": change.noise,
     }
+    above = change.crop_above
     low, high = change.scale
     return [
         *((f"augmentation.{n}", v, 0 <= v <= 1, "0 to 1") for n, v in chances.items()),
         *((f"augmentation.{n}", v, v >= 0, "at least 0") for n, v in strengths.items()),
+        ("augmentation.hue", change.hue, 0 <= change.hue <= 0.5, "0 to 0.5"),
+        ("augmentation.sides", change.sides, all(n >= 1 for n in change.sides), "sides above 0"),
         ("augmentation.scale", change.scale, 0 < low <= high, "two rising factors above 0"),
         ("augmentation.crop", change.crop, change.crop >= 0, "at least 0"),
+        (
+            "augmentation.crop_above",
+            above,
+            above == 0 or (above > 0 and change.crop > 0),
+            "at least 0, and 0 where crop is 0",
+        ),
     ]

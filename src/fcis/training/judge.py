@@ -1,5 +1,6 @@
 """The model in training, measured on the validation set, and the weights that are worth keeping."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,34 +10,39 @@ from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.report import Report, evaluate
 from fcis.model.fcis import FCIS
 from fcis.predictor import Predictor
+from fcis.training.ranks import gather, in_order, is_main, own_share
 from fcis.weights.file import WeightsInfo, save_weights, with_metrics
 
 
 class Judge:
-    """Evaluates the model in training and keeps its weights when told to."""
+    """Evaluates the model in training and keeps its weights when told to.
 
-    def __init__(
-        self, model: FCIS, val_set: Dataset, *, info: WeightsInfo, path: Path, device: str
-    ) -> None:
+    The processes of a run share the images out, each image has one; all get the same figures.
+    """
+
+    def __init__(self, model: FCIS, val_set: Dataset, *, info: WeightsInfo, path: Path) -> None:
         self.model = model
         self.val_set = val_set
         self.info = info
         self.path = path
-        self.device = device
         self._thresholds: tuple[float, ...] = ()
 
     def validate(self) -> dict[str, float]:
         """Return the mask figures on the validation set; no ground truth counts as 0."""
-        predictor = Predictor(self.model, self.info, device=self.device)
+        images = self.val_set.images
+        share = replace(self.val_set, images=tuple(images[i] for i in own_share(len(images))))
+        device = str(next(self.model.parameters()).device)
         bar = tqdm(
-            predictor.detect_dataset(self.val_set),
-            total=len(self.val_set),
+            Predictor(self.model, self.info, device=device).detect_dataset(share),
+            total=len(share),
             desc="validating",
             unit="image",
             leave=False,
+            disable=not is_main(),
         )
         truth = self.val_set.to_coco()
-        found = [detection for instances in bar for detection in instances.to_coco()]
+        by_image = in_order(gather([instances.to_coco() for instances in bar]))
+        found = [detection for detections in by_image for detection in detections]
         best = best_thresholds(truth, found)
         self._thresholds = tuple(best[i] for i in self.info.model.category_ids)
         most = self.info.model.detection.max_detections

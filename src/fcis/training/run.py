@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning
+import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from fcis.build import build_model
@@ -17,10 +18,11 @@ from fcis.model.fcis import FCIS
 from fcis.recipe import Recipe
 from fcis.training.callbacks import Metrics, Progress, Validation
 from fcis.training.checkpoints import AtomicCheckpoints, Checkpoints
-from fcis.training.checks import check_categories, check_training
+from fcis.training.checks import check_categories, check_devices, check_training
 from fcis.training.folder import BEST, Progressed, begin_folder, check_folder
 from fcis.training.judge import Judge
 from fcis.training.module import TrainingModule, training_loader
+from fcis.training.ranks import is_main, place_of
 from fcis.weights.file import WeightsInfo, load_what_fits
 
 
@@ -88,14 +90,20 @@ def train(
     started = time.perf_counter()
     check_training(recipe)
     check_categories(recipe, train_set, val_set)
-    progressed = check_folder(folder, recipe, resume=resume)
+    _, processes = place_of(recipe.training)
+    # the others may come by when the first one has already begun the folder
+    progressed = check_folder(folder, recipe, resume=resume or not is_main())
+    check_devices(recipe.training, device)
     model, new_arrays = _initial_model(recipe, weights, progressed)
+    if recipe.training.precision == "float64":
+        model.double()
     percentiles = recipe.model.preprocessing.high_depth
     loader = training_loader(train_set.reading(percentiles=percentiles), recipe, progressed.steps)
-    begin_folder(folder, recipe)
-    images_a_step = recipe.training.batch * recipe.training.accumulate
+    if is_main():
+        begin_folder(folder, recipe)
+    images_a_step = recipe.training.batch * recipe.training.accumulate * processes
     info = WeightsInfo(model=recipe.model, recipe=recipe.name, training_data=_describe(train_set))
-    judge = Judge(model, val_set, info=info, path=folder / BEST, device=device)
+    judge = Judge(model, val_set, info=info, path=folder / BEST)
     metrics = Metrics(folder, images_a_step)
     validation = Validation(recipe.training.validate_every, metrics, judge.validate, judge.keep)
     validation.best, validation.best_step = progressed.best, progressed.best_step
@@ -140,11 +148,18 @@ def _trainer(
     recipe: Recipe, folder: Path, device: str, callbacks: list[lightning.Callback]
 ) -> lightning.Trainer:
     """Return a Trainer that runs to the last step and does nothing else by itself."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    training = recipe.training
     kind, _, number = device.partition(":")
+    together = training.devices * training.num_nodes > 1
     return lightning.Trainer(
         accelerator="gpu" if kind == "cuda" else kind,
-        devices=[int(number)] if number else recipe.training.devices,
+        devices=[int(number)] if number else training.devices,
+        num_nodes=training.num_nodes,
+        strategy="ddp" if together else "auto",
+        # on the CPU there is none: each process has statistics of its own images
+        sync_batchnorm=together and kind == "cuda",
         max_steps=recipe.training.steps,
         logger=TensorBoardLogger(save_dir=folder, name="", version="tensorboard"),
         callbacks=callbacks,
@@ -157,12 +172,26 @@ def _trainer(
     )
 
 
+def _lost_another(error: RuntimeError) -> bool:
+    """Tell whether an error means that another process of the run is gone."""
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    return any(text in str(error) for text in ("closed by peer", "gloo", "NCCL"))
+
+
 def _fit(
     trainer: lightning.Trainer, module: TrainingModule, loader: object, checkpoint: Path | None
 ) -> None:
     """Run to the last step."""
     try:
         trainer.fit(module, loader, ckpt_path=checkpoint)
+    except RuntimeError as error:
+        if trainer.world_size == 1 or not _lost_another(error):
+            raise
+        raise InputError(
+            "another process of this run has stopped, its own message says why; go on with "
+            "--resume when that is mended"
+        ) from None
     except InputError as error:
         # a process of the loader wraps the message in its traceback, of which it is the last line
         message = str(error).strip().splitlines()[-1]
