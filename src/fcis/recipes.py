@@ -44,7 +44,12 @@ def coco_resnet101() -> Recipe:
         name="coco-resnet101",
         description="The 2017 release on COCO: ResNet-101, 12 anchors, OHEM",
         model=ModelRecipe(backbone=BackboneRecipe(pretrained="resnet101.tv_in1k")),
-        training=TrainingRecipe(steps=236_000, checkpoint_every=1000, validate_every=29_500),
+        training=TrainingRecipe(
+            steps=236_000,
+            checkpoint_every=1000,
+            validate_every=29_500,
+            optimiser=OptimiserRecipe(lr_images=8),
+        ),
     )
 
 
@@ -64,7 +69,7 @@ def voc_resnet101() -> Recipe:
             batch=4,
             checkpoint_every=1000,
             validate_every=2811,
-            optimiser=OptimiserRecipe(lr=0.002, milestones=(39_361,), warmup="none"),
+            optimiser=OptimiserRecipe(lr=0.002, lr_images=4, milestones=(39_361,), warmup="none"),
             targets=TargetRecipe(ohem=False),
         ),
     )
@@ -82,7 +87,11 @@ def coco_resnet101_paper() -> Recipe:
             base.training,
             steps=240_000,
             optimiser=OptimiserRecipe(
-                lr=0.001, milestones=(160_000,), warmup="none", reduction_lr=1.0
+                lr=0.001,
+                lr_images=8,
+                milestones=(160_000,),
+                warmup="none",
+                reduction_lr=1.0,
             ),
         ),
     )
@@ -102,7 +111,11 @@ def voc_resnet101_paper() -> Recipe:
             batch=8,
             validate_every=3000,
             optimiser=OptimiserRecipe(
-                lr=0.001, milestones=(20_000,), warmup="none", reduction_lr=1.0
+                lr=0.001,
+                lr_images=8,
+                milestones=(20_000,),
+                warmup="none",
+                reduction_lr=1.0,
             ),
         ),
     )
