@@ -60,7 +60,7 @@ def recipe() -> Recipe:
     )
     training = replace(
         base.training,
-        steps=800,
+        steps=600,
         batch=4,
         validate_every=0,
         optimiser=replace(base.training.optimiser, lr=0.002),
