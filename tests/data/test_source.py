@@ -1,11 +1,14 @@
 """What a DATA argument may be."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fcis.cli import main
+from fcis.data.formats.convert import write_dataset
 from fcis.data.scenes import scene_dataset
 from fcis.data.source import check_distinct, open_dataset
 from fcis.errors import InputError
@@ -52,12 +55,109 @@ def test_annotation_file(tmp_path):
         open_dataset(str(path), tmp_path / "pictures")
 
 
-@pytest.mark.parametrize("data", ["set.yaml", "folder", "", "scenery"])
-def test_unknown_kinds(data):
+@pytest.mark.parametrize("data", ["set.yaml", "folder", "scenery", "folder:val"])
+def test_nothing_of_that_name(data):
     with pytest.raises(
-        InputError, match=r"not a known kind of data; give a COCO .*scenes\[:N\[:seed\]\]"
+        InputError, match=rf"^{data}: no such file or folder; give a COCO .*scenes\[:N\[:seed\]\]"
     ):
         open_dataset(data)
+
+
+def test_no_name():
+    with pytest.raises(InputError, match="DATA is empty; give a COCO"):
+        open_dataset("")
+
+
+def test_unknown_kinds(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    for path in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(
+            InputError, match=r"not a known kind of data; give a COCO \.json, a YOLO"
+        ):
+            open_dataset(str(path))
+
+
+KINDS = ("sbd", "voc", "cityscapes", "coco-root", "coco", "yolo", "labelme", "maps", "objects")
+
+
+@pytest.fixture
+def written(tmp_path, make_sbd, make_voc, make_cityscapes, make_coco_root):
+    """Write two sets of scenes in a format; returns them and the DATA of each."""
+
+    def write(kind, *sets):
+        train, val = sets
+        roots = {
+            "sbd": make_sbd,
+            "voc": make_voc,
+            "cityscapes": make_cityscapes,
+            "coco-root": make_coco_root,
+        }
+        if kind in roots:
+            root = roots[kind](tmp_path / kind, train=train, val=val)
+            return f"{root}:train", f"{root}:val"
+        if kind in ("coco", "yolo", "labelme"):
+            names = [tmp_path / name for name in ("train", "val")]
+            for name, data in zip(names, sets, strict=True):
+                write_dataset(data, name, kind)
+            return str(names[0]), str(names[1])
+        names = [tmp_path / name for name in ("train", "val")]
+        for name, data in zip(names, sets, strict=True):
+            if kind == "objects":  # which is how overlaps are written
+                first = data.images[0]
+                twice = replace(first.annotations[0], id="again")
+                image = replace(first, annotations=(*first.annotations, twice))
+                data = replace(data, images=(image, *data.images[1:]))
+            write_dataset(data, name, "masks")
+        return str(names[0]), str(names[1])
+
+    return write
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_format(kind, written, scenes, objects):
+    sets = scenes(2, 5), scenes(1, 6)
+    for data, expected in zip(written(kind, *sets), sets, strict=True):
+        found = open_dataset(data)
+        if kind == "objects":
+            repeated = objects(found)
+            assert [sorted(set(image)) for image in repeated] == objects(expected)
+        else:
+            assert objects(found) == objects(expected)
+        for image, original in zip(found.images, expected.images, strict=True):
+            error = np.abs(image.read().astype(int) - original.read().astype(int))
+            assert error.mean() < 8  # the photos of two formats are JPEGs
+        with pytest.raises(InputError, match=r"leave out --images|the folder of the images of"):
+            open_dataset(data, "nowhere")
+        if kind in ("coco", "labelme", "maps", "objects"):
+            with pytest.raises(InputError, match=r"(file|masks|files) has no splits; leave out :x"):
+                open_dataset(f"{data}:x")
+        else:
+            with pytest.raises(InputError, match="has no split 'x', it has the split"):
+                open_dataset(f"{data.removesuffix(':train').removesuffix(':val')}:x")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_format_trains_and_evaluates(kind, written, scenes, tmp_path, capsys):
+    train, val = written(kind, scenes(4, 5, (96, 128)), scenes(2, 6, (96, 128)))
+    run = tmp_path / "run"
+    assert main(["train", "--train", train, "--val", val, "--recipe", "tiny", "--out", str(run),
+                 "--device", "cpu"]) == 0  # fmt: skip
+    report = tmp_path / "figures.json"
+    assert main(["evaluate", "--data", val, "--weights", str(run), "--json", str(report),
+                 "--device", "cpu"]) == 0  # fmt: skip
+    figures = json.loads(report.read_text())
+    assert figures["images"] == 2 and 0 <= figures["segm"]["AP50"] <= 1
+
+
+def test_a_folder_with_one_annotation_file(tmp_path, scenes, objects):
+    path = write_dataset(scenes(), tmp_path / "set", "coco").path
+    assert objects(open_dataset(str(tmp_path / "set"))) == objects(open_dataset(str(path)))
+
+
+def test_a_folder_with_a_yolo_file(tmp_path, scenes, objects):
+    path = write_dataset(scenes(), tmp_path / "set", "yolo").path
+    assert objects(open_dataset(str(tmp_path / "set"))) == objects(open_dataset(f"{path}:val"))
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def read_coco(
         InputError: the file cannot be read, contradicts itself, or names missing images.
     """
     path = Path(json_path)
-    document = _load(path)
+    document = load_document(path)
     images = _read_images(path, _entries(path, document, "images", required=True))
     categories = _read_categories(
         path, _entries(path, document, "categories", required=require_annotations)
@@ -99,8 +99,12 @@ def read_coco(
     )
 
 
-def _load(path: Path) -> Mapping[str, object]:
-    """Return the dictionary that a JSON file holds."""
+def load_document(path: Path) -> Mapping[str, object]:
+    """Return the dictionary that a JSON file holds.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
     try:
         text = path.read_bytes()
     except FileNotFoundError as error:
@@ -258,21 +262,34 @@ def _annotation(
     )
 
 
+def image_folders(path: Path, images_dir: str | Path | None) -> list[Path]:
+    """Return where the images of an annotation file may lie.
+
+    Raises:
+        InputError: the given folder does not exist.
+    """
+    if images_dir is not None:
+        if not Path(images_dir).is_dir():
+            raise InputError(f"{images_dir}: the folder of the images of {path} does not exist")
+        return [Path(images_dir)]
+    split = path.stem.rsplit("_", 1)[-1]
+    here = path.absolute().parent
+    above = here.parent
+    return [here / "images", above / split, above / "images" / split, here]
+
+
+def fullest(folders: Sequence[Path], names: Sequence[str]) -> Path:
+    """Return the folder that has most of the first files; of equal ones the first."""
+    probed = names[:_PROBED_FILES]
+    return max(folders, key=lambda f: sum(os.path.isfile(f / name) for name in probed))
+
+
 def _find_files(path: Path, images: Sequence[_Image], images_dir: str | Path | None) -> list[Path]:
     """Return the file of every image."""
-    split = path.stem.rsplit("_", 1)[-1]
-    if images_dir is not None:
-        folders = [Path(images_dir)]
-        if not folders[0].is_dir():
-            raise InputError(f"{images_dir}: the folder of the images of {path} does not exist")
-    else:
-        here = path.absolute().parent
-        above = here.parent
-        folders = [here / "images", above / split, above / "images" / split, here]
+    folders = image_folders(path, images_dir)
     # exporters on Windows write backslashes
     names = [image.file_name.replace("\\", "/") for image in images]
-    probed = names[:_PROBED_FILES]
-    folder = max(folders, key=lambda f: sum(os.path.isfile(f / name) for name in probed))
+    folder = fullest(folders, names)
     files = [folder / name for name in names]
     missing = [image for image, file in zip(images, files, strict=True) if not file.is_file()]
     if missing:

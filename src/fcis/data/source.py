@@ -1,4 +1,7 @@
-"""The DATA argument of a command -> `Dataset`."""
+"""The DATA argument of a command -> `Dataset`.
+
+PATH:SPLIT names a part of what has several: a COCO, SBD, VOC or Cityscapes root, a `data.yaml`.
+"""
 
 import os
 import re
@@ -7,6 +10,21 @@ from pathlib import Path
 
 from fcis.data.coco import read_coco
 from fcis.data.dataset import Dataset
+from fcis.data.formats.cityscapes import is_cityscapes, read_cityscapes
+from fcis.data.formats.classes_file import CLASSES_FILE
+from fcis.data.formats.coco_root import coco_splits, read_coco_root
+from fcis.data.formats.folders import no_split, split_data
+from fcis.data.formats.labelme import is_labelme, read_labelme
+from fcis.data.formats.mask_folder import (
+    is_map_folder,
+    is_object_folder,
+    read_map_folder,
+    read_object_folder,
+)
+from fcis.data.formats.sbd import read_sbd, sbd_root
+from fcis.data.formats.voc import read_voc, voc_root
+from fcis.data.formats.yolo import SUFFIXES as YOLO_SUFFIXES
+from fcis.data.formats.yolo import read_yolo
 from fcis.data.scenes import scene_dataset
 from fcis.errors import InputError
 
@@ -14,6 +32,12 @@ DEFAULT_SCENES = 64
 DEFAULT_SEED = 0
 
 _SCENES = re.compile(r"scenes(?::(?P<count>\d+)(?::(?P<seed>\d+))?)?")
+_YOLO_FILES = ("data.yaml", "data.yml", "dataset.yaml")
+_KINDS = (
+    "a COCO .json, a YOLO data.yaml[:SPLIT], a root of COCO, SBD, VOC or Cityscapes as "
+    "ROOT:SPLIT, a folder of LabelMe files, a folder with images/ and masks/, or synthetic scenes, "
+    "scenes[:N[:seed]]"
+)
 
 
 def open_dataset(
@@ -25,24 +49,71 @@ def open_dataset(
     """Return the dataset that a DATA argument names.
 
     Args:
-        data: a COCO annotation file (`.json`), or `scenes[:N[:seed]]`, synthetic scenes.
-        images_dir: where the images of an annotation file lie, if not beside it.
-        require_annotations: refuse annotation files without annotations.
+        data: a COCO annotation file (`.json`), a YOLO `data.yaml`, a COCO, SBD, VOC or Cityscapes
+            root, a folder of LabelMe files, a folder of images and masks, or
+            `scenes[:N[:seed]]`, synthetic scenes. `:SPLIT` after a path names a part of it.
+        images_dir: where the images of a COCO annotation file lie, if not beside it.
+        require_annotations: refuse COCO files, YOLO sets and folders of masks without annotations.
 
     Raises:
-        InputError: neither of the two, or one that cannot be read.
+        InputError: none of these, or one that cannot be read.
     """
     scenes = _parse_scenes(data)
     if scenes is not None:
         if images_dir is not None:
             raise InputError(f"{data}: scenes have no image files; leave out --images")
         return scene_dataset(*scenes)
-    if data.lower().endswith(".json"):
-        return read_coco(data, images_dir, require_annotations=require_annotations)
-    raise InputError(
-        f"{data}: not a known kind of data; give a COCO annotation file (.json) or synthetic "
-        "scenes, scenes[:N[:seed]]"
-    )
+    if not data:
+        raise InputError(f"DATA is empty; give {_KINDS}")
+    path, split = split_data(data)
+    file = _coco_file(path)
+    if file is not None:
+        no_split(path, split, "a COCO annotation file")
+        return read_coco(file, images_dir, require_annotations=require_annotations)
+    if coco_splits(path):
+        return read_coco_root(path, split, images_dir, require_annotations=require_annotations)
+    dataset = _with_own_images(path, split, require_annotations)
+    if dataset is None:
+        what = "not a known kind of data" if path.exists() else "no such file or folder"
+        raise InputError(f"{data}: {what}; give {_KINDS}")
+    if images_dir is not None:
+        raise InputError(f"{data}: says itself where its images lie; leave out --images")
+    return dataset
+
+
+def _coco_file(path: Path) -> Path | None:
+    """Return the annotation file that a path is, or the only file in the folder that it is."""
+    if path.suffix.lower() == ".json" and not path.is_dir():
+        return path
+    if not path.is_dir() or is_map_folder(path):
+        return None
+    files = [f for f in path.glob("*.json") if f.name != CLASSES_FILE and f.name[0] != "."]
+    return files[0] if len(files) == 1 and not is_labelme(path) else None
+
+
+def _with_own_images(path: Path, split: str | None, require_annotations: bool) -> Dataset | None:
+    """Return the dataset of a format that says where its images are, None if it is none."""
+    if path.suffix.lower() in YOLO_SUFFIXES and path.is_file():
+        return read_yolo(path, split, require_annotations=require_annotations)
+    for name in _YOLO_FILES:
+        if (path / name).is_file():
+            return read_yolo(path / name, split, require_annotations=require_annotations)
+    if voc_root(path) is not None:
+        return read_voc(path, split)
+    if sbd_root(path) is not None:
+        return read_sbd(path, split)
+    if is_cityscapes(path):
+        return read_cityscapes(path, split)
+    if is_map_folder(path):
+        no_split(path, split, "a folder of images and masks")
+        return read_map_folder(path, require_annotations=require_annotations)
+    if is_labelme(path):
+        no_split(path, split, "a folder of LabelMe files")
+        return read_labelme(path)
+    if is_object_folder(path):
+        no_split(path, split, "a folder of images and masks")
+        return read_object_folder(path, require_annotations=require_annotations)
+    return None
 
 
 def check_distinct(train: str, val: str) -> None:

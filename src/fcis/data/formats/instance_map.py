@@ -1,0 +1,121 @@
+"""Pictures whose values are the numbers of objects -> crops, one an object.
+
+Reads raw values, where `fcis.images` reads what a person would see.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int32, Integer, Shaped
+from PIL import Image, UnidentifiedImageError
+from scipy import ndimage
+
+from fcis.errors import InputError
+from fcis.masks import MaskCrop
+
+LARGEST_ID = 2**20 - 1
+"""The largest number that an object may have in a picture."""
+
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, zlib.error)
+_DAMAGED += (Image.DecompressionBombError,)
+
+
+def read_ids(path: Path) -> Int32[np.ndarray, "height width"]:
+    """Return the values of a picture of one channel: grey of any depth, or palette indices.
+
+    Colour pictures are taken if their channels are equal.
+
+    Raises:
+        InputError: it cannot be read, shows colours, or holds negative, fractional or very
+            large values.
+    """
+    values = _load(path)
+    if values.ndim == 3:
+        channels = values[..., : 3 if values.shape[2] >= 3 else 1]  # without transparency
+        if (channels != channels[..., :1]).any():
+            raise InputError(
+                f"{path}: is a picture in colours; masks need one number a pixel: save them as "
+                "PNG in grey, 8 or 16 bits, or with a palette"
+            )
+        values = channels[..., 0]
+    if values.size == 0 or not np.isfinite(values).all():
+        raise InputError(f"{path}: holds values that are no numbers; save it as 16-bit PNG")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > LARGEST_ID or (values.dtype.kind == "f" and (values % 1).any()):
+        raise InputError(
+            f"{path}: holds values from {low:g} to {high:g}; the numbers of objects are whole and "
+            f"from 0 (background) to {LARGEST_ID}: save it as 16-bit PNG"
+        )
+    return values.astype(np.int32)
+
+
+def read_foreground(path: Path) -> Bool[np.ndarray, "height width"]:
+    """Return where a picture of one object is not black; transparency is left aside.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    values = _load(path)
+    if values.ndim == 2:
+        return values != 0
+    return (values[..., : 3 if values.shape[2] >= 3 else 1] != 0).any(axis=2)
+
+
+def crops_of(ids: Integer[np.ndarray, "height width"]) -> list[tuple[int, MaskCrop]]:
+    """Return each number but 0 with the pixels that have it, in ascending order.
+
+    The numbers are from 0 to `LARGEST_ID`.
+    """
+    numbers = np.flatnonzero(np.bincount(ids.ravel()))
+    numbers = numbers[numbers > 0]
+    if len(numbers) == 0:
+        return []
+    rank = np.zeros(int(numbers[-1]) + 1, dtype=np.int32)
+    rank[numbers] = np.arange(1, len(numbers) + 1)
+    ranks = rank[ids]
+    found: list[tuple[int, MaskCrop]] = []
+    for number, window in enumerate(ndimage.find_objects(ranks), start=1):
+        if window is None:  # no rank is left out
+            continue
+        rows, columns = window
+        crop = MaskCrop(top=rows.start, left=columns.start, bits=ranks[window] == number)
+        found.append((int(numbers[number - 1]), crop))
+    return found
+
+
+def pieces_of(crop: MaskCrop) -> list[MaskCrop]:
+    """Return the pieces of a mask whose pixels share edges, in no order to rely on."""
+    numbers = np.zeros(crop.bits.shape, dtype=np.int32)
+    ndimage.label(crop.bits, output=numbers)
+    return [
+        MaskCrop(top=crop.top + piece.top, left=crop.left + piece.left, bits=piece.bits)
+        for _, piece in crops_of(numbers)
+    ]
+
+
+def check_size(path: Path, size: tuple[int, int], image: Path, expected: tuple[int, int]) -> None:
+    """Check that a mask has the size of its image; sizes are (height, width).
+
+    Raises:
+        InputError: it has not.
+    """
+    if size != expected:
+        raise InputError(
+            f"{path}: is {size[1]} x {size[0]} pixels (width x height), but {image} is "
+            f"{expected[1]} x {expected[0]}; make the mask as large as its image"
+        )
+
+
+def _load(path: Path) -> Shaped[np.ndarray, "..."]:
+    """Return the values of a picture as Pillow stores them."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; restore it") from error
+    except (UnidentifiedImageError, *_DAMAGED) as error:
+        raise InputError(
+            f"{path}: cannot be read as a picture ({' '.join(str(error).split())}); export it again"
+        ) from error

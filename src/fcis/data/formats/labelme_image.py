@@ -1,0 +1,93 @@
+"""Where the picture of a LabelMe file is, and how large."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from fcis.data.coco_masks import whole_number
+from fcis.data.dataset import FileSource, ImageSource
+from fcis.errors import InputError
+from fcis.images import SUFFIXES, as_rgb, image_size
+
+_DAMAGED = (binascii.Error, OSError, SyntaxError, ValueError, KeyError, TypeError)
+_DAMAGED += (RecursionError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedSource:
+    """The picture that a LabelMe file holds in itself, decoded at each read."""
+
+    path: Path
+
+    def read(self) -> UInt8[np.ndarray, "height width 3"]:
+        """Return the RGB image.
+
+        Raises:
+            InputError: it cannot be decoded.
+        """
+        try:
+            data = json.loads(self.path.read_bytes())["imageData"]
+            with Image.open(BytesIO(base64.b64decode(data))) as image:
+                return as_rgb(image, exif=True)
+        except _DAMAGED as error:
+            raise InputError(
+                f"{self.path}: its imageData cannot be read as a picture "
+                f"({' '.join(str(error).split())}); put the image file beside it"
+            ) from error
+
+    def __str__(self) -> str:
+        return f"{self.path} (imageData)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPicture:
+    """A picture; `size` is (height, width), `suffix` what its file's name ends in."""
+
+    source: ImageSource
+    size: tuple[int, int]
+    suffix: str
+
+
+def find_image(path: Path, document: Mapping[str, object]) -> FoundPicture:
+    """Return the picture of a LabelMe file.
+
+    It is looked for under `imagePath`, then beside the file under the same name, then in the
+    file. The size is the one that the file states, else that of the picture.
+
+    Args:
+        path: the LabelMe file.
+        document: what it holds; of `imageData`, whether there is one.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    stated = document.get("imagePath")
+    name = str(stated or "").replace("\\", "/")  # written on Windows
+    places = [path.parent / name, path.parent / name.rsplit("/", 1)[-1]] if name else []
+    places += [path.with_suffix(suffix) for suffix in sorted(SUFFIXES)]
+    file = next((place for place in places if place.is_file()), None)
+    if file is not None:
+        source: ImageSource = FileSource(path=file)
+    elif document.get("imageData"):
+        source = EmbeddedSource(path=path)
+    else:
+        raise InputError(
+            f"{path}: its image {stated!r} does not exist, and no imageData is in it; put the "
+            "image there or correct imagePath"
+        )
+    height, width = (whole_number(document.get(key)) for key in ("imageHeight", "imageWidth"))
+    if height and width and height > 0 and width > 0:
+        size = (height, width)
+    elif file is not None:
+        size = image_size(file)
+    else:
+        size = source.read().shape[:2]
+    return FoundPicture(source=source, size=size, suffix=file.suffix if file else ".png")

@@ -1,0 +1,124 @@
+"""The Semantic Boundaries Dataset (SBD, MATLAB files) -> `Dataset`.
+
+A root holds `img/`, `cls/` and `inst/`, and lists of images: `*.txt` in it or in
+`ImageSets/Main/`. Their names are the splits, and `trainval` is all of `train` and `val`.
+
+The protocol of SDS, which the paper follows, has splits of its own: 5623 images for training and
+5732 for validation (reference: 7.1). A root with its lists in place of SBD's, like the release's
+VOCSDS, has them as `train` and `val`. Beside SBD's lists, the usual file `train_noval.txt` (5623
+images) gives them as `sds_train` and `sds_val`, the latter being all other images.
+"""
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from fcis.data.dataset import Dataset, FileSource, ImageRecord
+from fcis.data.formats.folders import check_folders, choose_split, find_root, read_list, watched
+from fcis.data.formats.instance_map import LARGEST_ID, check_size
+from fcis.data.formats.voc import CATEGORIES, annotations_of_maps
+from fcis.errors import InputError
+
+_FOLDERS = ("img", "cls", "inst")
+_BELOW = ("dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")
+_LISTS = (".", "ImageSets/Main")
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, NotImplementedError, MatReadError)
+_DAMAGED += (zlib.error, EOFError, IndexError, MemoryError)
+
+
+def sbd_root(path: Path) -> Path | None:
+    """Return the SBD root that a folder is or holds, None if there is none."""
+    for missing in ("", *_FOLDERS):  # one may be, and is then missed by name
+        root = find_root(path, _BELOW, [name for name in _FOLDERS if name != missing])
+        if root is not None:
+            return root
+    return None
+
+
+def read_sbd(path: Path, split: str | None) -> Dataset:
+    """Read a split of an SBD root. Every MATLAB file is decoded once.
+
+    An object's class is that of most of its pixels in `cls/`; pixels of value 255 belong to none.
+
+    Args:
+        path: as `sbd_root` takes it.
+        split: see above; None if there is only one.
+
+    Raises:
+        InputError: a file is missing or damaged, maps differ in size, or an object has no class.
+
+    Official: lib/dataset/pascal_voc.py:153-200 @309f6c9.
+    """
+    root = sbd_root(path)
+    if root is None:
+        raise InputError(f"{path}: no {', '.join(_FOLDERS)} in it; name an SBD root")
+    check_folders(root, _FOLDERS)
+    splits = _splits(root)
+    split = choose_split(path, split, list(splits))
+    names = watched(splits[split], "reading masks")
+    return Dataset(
+        name=f"{path.name}:{split}",
+        categories=CATEGORIES,
+        images=tuple(_record(root, name) for name in names),
+    )
+
+
+def _splits(root: Path) -> Mapping[str, list[str]]:
+    """Return the names of the images of every split."""
+    files = [file for folder in _LISTS for file in sorted((root / folder).glob("*.txt"))]
+    splits = {file.stem: read_list(file) for file in files}
+    if not splits:
+        raise InputError(
+            f"{root}: no lists of images in it; put train.txt and val.txt there, the name of an "
+            "image in each line"
+        )
+    if "train" in splits and "val" in splits:
+        every = list(dict.fromkeys(splits["train"] + splits["val"]))
+        splits.setdefault("trainval", every)
+        if "train_noval" in splits:
+            chosen = set(splits["train_noval"])
+            splits["sds_train"] = splits["train_noval"]
+            splits["sds_val"] = [name for name in every if name not in chosen]
+    return dict(sorted(splits.items()))
+
+
+def _record(root: Path, name: str) -> ImageRecord:
+    image = root / "img" / f"{name}.jpg"
+    if not image.is_file():
+        raise InputError(f"{image}: no such image, though a list names it; restore it")
+    class_file, object_file = (root / folder / f"{name}.mat" for folder in _FOLDERS[1:])
+    objects = _segmentation(object_file, "GTinst")
+    classes = _segmentation(class_file, "GTcls")
+    check_size(object_file, objects.shape, class_file, classes.shape)
+    return ImageRecord(
+        id=name,
+        file_name=image.name,
+        height=objects.shape[0],
+        width=objects.shape[1],
+        source=FileSource(path=image),
+        annotations=annotations_of_maps(objects, classes, name, object_file),
+    )
+
+
+def _segmentation(path: Path, variable: str) -> Int32[np.ndarray, "height width"]:
+    """Return the field Segmentation of the one structure in a MATLAB file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, though a list names it; restore it")
+    try:
+        values = loadmat(path, variable_names=[variable])[variable]["Segmentation"][0, 0]
+        if values.ndim != 2 or values.dtype.kind not in "ui" or values.size == 0:
+            raise ValueError(f"Segmentation is {values.dtype} of shape {values.shape}")
+        if values.min() < 0 or values.max() > LARGEST_ID:
+            raise ValueError(f"Segmentation holds {values.min()} to {values.max()}")
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: no map of pixels {variable}.Segmentation can be read from it ({reason}); "
+            "copy or download it again"
+        ) from error
+    return values.astype(np.int32)
