@@ -128,7 +128,7 @@ def test_unwritable_out(refused, tmp_path):
 
 
 def test_one_file_for_both_is_warned_of(fcis, calls, annotate, tmp_path):
-    path = annotate(tmp_path)
+    path = annotate(tmp_path, names=["thing"])
     code, _, err = fcis("train", "--train", path, "--val", path, "--recipe", "tiny")
     assert code == 0
     assert err.startswith(f"fcis: warning: {path}: is used for training and for validation")
