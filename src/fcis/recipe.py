@@ -210,19 +210,41 @@ class Augmentation:
 
     Attributes:
         flip, flip_vertical, transpose: probabilities.
-        scale: factors between which a random one multiplies the test scale.
+        sides: shorter sides of which a random one takes the place of the test's `short_side`,
+            its bound on the longer side changed in proportion; none for the test's own. The
+            paper's are 480, 576, 688, 864, 1200 and 1400.
+        scale: factors between which a random one multiplies the scale that this gives.
+        scale_draw: factors are as frequent per octave (`log`), or per unit (`uniform`, the usual
+            one of large-scale jitter, 0.1 to 2).
         crop: side of the square the network sees, px after resizing; 0 for whole images.
+        crop_above: px of the resized shorter side up to which images stay whole; 0 crops all.
+        paste: probability that objects of another training image are laid over this one.
         brightness, contrast, gamma: strength of random intensity changes, 0 for none.
+        saturation: strength of random changes of the distance from grey.
+        hue: the most by which colours turn, as a share of the circle.
+        channel_gain: strength of a random factor for each colour channel by itself.
+        blur: largest standard deviation of a Gaussian blur, px after resizing.
+        noise: largest standard deviation of Gaussian noise, as a share of 255 levels; all
+            channels get the same, so that grey stays grey.
     """
 
     flip: float = 0.5
     flip_vertical: float = 0.0
     transpose: float = 0.0
+    sides: tuple[int, ...] = ()
     scale: tuple[float, float] = (1.0, 1.0)
+    scale_draw: Literal["log", "uniform"] = "log"
     crop: int = 0
+    crop_above: int = 0
+    paste: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     gamma: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    channel_gain: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +253,8 @@ class TrainingRecipe:
 
     Attributes:
         steps: optimiser steps.
-        batch: images a step and device.
+        batch: images a step and device; 0 takes as many as fit into the memory of a CUDA device,
+            4 elsewhere.
         accumulate: batches whose gradients are averaged before a step.
         validate_every: steps between validations; 0 validates at the end alone.
         checkpoint_every: steps between checkpoints.
@@ -239,6 +262,14 @@ class TrainingRecipe:
         devices: of a node, each with a process and `batch` images of its own.
         num_nodes: machines.
         precision: of the network in training; with `bfloat16` the weights stay float32.
+        repeat_threshold: categories in a smaller share of the images than this have their images
+            repeated within an epoch, sqrt(threshold / share) times; 0 repeats none.
+        ema: decay a step of a running average of the weights, which is then validated and kept in
+            their place; 0 for none.
+        metric: figure on the validation set that tells which weights are the best.
+        patience: validations without a better figure after which a run ends; 0 for none.
+        validation_loss: compute the losses on the validation set too.
+        pictures: validation images that are drawn at each validation.
     """
 
     steps: int = 236_000
@@ -251,6 +282,12 @@ class TrainingRecipe:
     devices: int = 1
     num_nodes: int = 1
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    repeat_threshold: float = 0.0
+    ema: float = 0.0
+    metric: Literal["AP", "AP50", "AP75", "box_AP", "dsb@0.50", "loss"] = "AP"
+    patience: int = 0
+    validation_loss: bool = False
+    pictures: int = 4
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
     targets: TargetRecipe = field(default_factory=TargetRecipe)
     augmentation: Augmentation = field(default_factory=Augmentation)

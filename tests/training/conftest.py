@@ -113,6 +113,8 @@ def plain(tiny):
 class FakeTrainer(lightning.Trainer):
     """A trainer that is in step `step` and writes down what it is asked to save."""
 
+    should_stop = False
+
     def __init__(self, max_steps):
         self.step = 0
         self.steps = max_steps

@@ -19,7 +19,10 @@ def test_named_recipes_pass(name):
 
 BAD = {
     "steps": ("0", "is 0, expected at least 1"),
-    "batch": ("0", "is 0, expected at least 1"),
+    "batch": ("-1", "is -1, expected at least 1, or 0 for what fits"),
+    "ema": ("1", "is 1.0, expected 0 to below 1"),
+    "patience": ("-1", "is -1, expected at least 0"),
+    "pictures": ("-1", "is -1, expected at least 0"),
     "accumulate": ("0", "is 0, expected at least 1"),
     "seed": ("-1", "is -1, expected at least 0"),
     "validate_every": ("-1", "is -1, expected at least 0"),
@@ -27,6 +30,7 @@ BAD = {
     "workers": ("-1", "is -1, expected at least 0"),
     "devices": ("0", "is 0, expected at least 1"),
     "num_nodes": ("0", "is 0, expected at least 1"),
+    "repeat_threshold": ("1.5", "is 1.5, expected 0 to 1"),
     "optimiser.lr": ("0", "is 0.0, expected above 0"),
     "optimiser.lr_images": ("-1", "is -1, expected at least 0"),
     "optimiser.momentum": ("1", "is 1.0, expected 0 to below 1"),
@@ -49,6 +53,14 @@ BAD = {
     "augmentation.gamma": ("-1", "is -1.0, expected at least 0"),
     "augmentation.scale": ("[0, 1]", r"is \(0.0, 1.0\), expected two rising factors above 0"),
     "augmentation.crop": ("-1", "is -1, expected at least 0"),
+    "augmentation.crop_above": ("-1", "is -1, expected at least 0, and 0 where crop is 0"),
+    "augmentation.sides": ("[600, 0]", r"is \(600, 0\), expected sides above 0"),
+    "augmentation.paste": ("1.1", "is 1.1, expected 0 to 1"),
+    "augmentation.saturation": ("-1", "is -1.0, expected at least 0"),
+    "augmentation.hue": ("0.6", "is 0.6, expected 0 to 0.5"),
+    "augmentation.channel_gain": ("-1", "is -1.0, expected at least 0"),
+    "augmentation.blur": ("-1", "is -1.0, expected at least 0"),
+    "augmentation.noise": ("-1", "is -1.0, expected at least 0"),
 }
 
 
@@ -58,6 +70,36 @@ def test_impossible_values_are_named(tiny, field):
     recipe = with_setting(tiny, f"training.{field}", text)
     with pytest.raises(InputError, match=f"recipe: training.{field} {message}$"):
         check_training(recipe)
+
+
+def test_a_setting_that_nothing_looks_at_is_refused(tiny):
+    with_crop = with_setting(tiny, "training.augmentation.crop_above", "300")
+    check_training(with_crop)
+    with pytest.raises(InputError, match="crop_above is 300, expected at least 0, and 0 where"):
+        check_training(with_setting(with_crop, "training.augmentation.crop", "0"))
+
+
+def test_sides_are_for_models_that_resize_to_a_side(tiny):
+    recipe = with_setting(tiny, "training.augmentation.sides", "[480, 600]")
+    message = (
+        r"sides is \(480, 600\), but the model resizes by a fixed zoom "
+        r"\(model\.preprocessing\.short_side is 0\); take training\.augmentation\.scale"
+    )
+    with pytest.raises(InputError, match=message):
+        check_training(recipe)
+    check_training(with_setting(recipe, "short_side", "600"))
+
+
+def test_values_that_do_not_go_together(tiny):
+    recipe = with_setting(with_setting(tiny, "validate_every", "0"), "patience", "2")
+    with pytest.raises(InputError, match=r"training\.patience is 2, expected 0 where validate_eve"):
+        check_training(recipe)
+    check_training(with_setting(recipe, "validate_every", "5"))
+    recipe = with_setting(with_setting(tiny, "batch", "0"), "devices", "2")
+    message = r"training\.batch is 0, expected at least 1 on several devices; batch=0 on one"
+    with pytest.raises(InputError, match=message):
+        check_training(recipe)
+    check_training(with_setting(recipe, "devices", "1"))
 
 
 def test_categories_must_agree(tiny):

@@ -1,3 +1,4 @@
+import hashlib
 import multiprocessing
 from dataclasses import replace
 
@@ -161,6 +162,161 @@ def test_brightness_contrast_and_gamma_do_what_they_say(plain):
     assert max(map(abs, stretches)) <= 0.3 + 1e-6 and min(stretches) < 0 < max(stretches)
 
 
+def test_with_the_newer_changes_off_every_bit_is_as_before_them(plain):
+    """The digest was taken before sides, pasting, colours and repetition were there."""
+    dataset = dataset_of([painted_record(i) for i in range(3)])
+    mirrors = {"flip": 0.5, "flip_vertical": 0.5, "transpose": 0.5}
+    recipe = plain(zoom=1.5, seed=4, **mirrors, crop=64, brightness=0.25)
+    samples, digest = TrainingSamples(dataset, recipe), hashlib.sha256()
+    for s in (samples[n] for n in range(8)):
+        digest.update(f"{s.number} {s.name} {s.plan.size}".encode())
+        masks = (m.values for m in s.truth.masks)
+        for v in (s.pixels, s.truth.boxes, s.truth.labels, s.truth.crowds, *masks):
+            digest.update(v.numpy().tobytes())
+    expected = "927becd8fbb0c20ef9803c17fa2158b1d0261cedaee420df24d1a6e61b78fe5f"
+    assert digest.hexdigest() == expected
+
+
+def test_draws_of_scale_and_intensity_are_as_before_newer_changes(plain):
+    """Their last bits differ between machines, because powers do."""
+    dataset = dataset_of([painted_record(i) for i in range(3)])
+    recipe = plain(seed=4, scale=(0.7, 1.6), contrast=0.3, gamma=0.3, brightness=0.1)
+    samples = TrainingSamples(dataset, recipe)
+    before = [((51, 68), 125224.7), ((57, 75), 238702.9), ((79, 106), 178624.7)]
+    for number, (size, total) in enumerate(before):
+        assert samples[number].plan.size == size
+        assert float(samples[number].pixels.double().sum()) == pytest.approx(total, rel=1e-5)
+
+
+def with_side(recipe, short_side, long_side):
+    preprocessing = replace(recipe.model.preprocessing, short_side=short_side, long_side=long_side)
+    return replace(recipe, model=replace(recipe.model, preprocessing=preprocessing))
+
+
+def test_sides_take_the_place_of_the_shorter_side_and_scale_its_bound(plain):
+    """An image of 60 x 80; the bound of 80 on the longer side makes 60 of 66."""
+    sides = (30, 66, 120)
+    samples = TrainingSamples(dataset_of([painted_record()]), with_side(plain(sides=sides), 66, 80))
+    sizes = [samples[n].plan.size for n in range(60)]
+    bounds = {side: round(80 * side / 66) for side in sides}
+    assert bounds == {30: 36, 66: 80, 120: 145}
+    expected = {(27, 36), (60, 80), (109, 145)}
+    assert set(sizes) == expected
+    assert min(sizes.count(size) for size in expected) > 8
+    number = sizes.index((109, 145))
+    assert samples[number].plan.factors == (145 / 80, 145 / 80)
+    x0, y0, x1, y1 = painted_record().annotations[1].box
+    box = np.array([x0, y0, x1, y1]) * 145 / 80
+    np.testing.assert_allclose(samples[number].truth.boxes[1], box, rtol=1e-6)
+
+
+def test_the_side_of_the_test_is_the_test_time_sample(plain):
+    dataset = dataset_of([painted_record()])
+    still = with_side(plain(), 90, 130)
+    assert_same(
+        TrainingSamples(dataset, with_side(plain(sides=(90,)), 90, 130))[0],
+        TrainingSamples(dataset, still)[0],
+    )
+
+
+def test_only_finer_scales_are_cropped(plain):
+    """The paper crops the finer scales; at the others the network sees the whole image."""
+    recipe = with_side(plain(sides=(48, 60, 61, 120), crop=60, crop_above=60), 60, 0)
+    samples = TrainingSamples(dataset_of([painted_record()]), recipe)
+    seen = [samples[n].plan for n in range(60)]
+    expected = {(48, 64), (60, 80), (60, 60)}
+    assert {plan.size for plan in seen} == expected
+    factors = {round(p.factors[0], 4) for p in seen if p.size == (60, 60)}
+    assert factors == {round(61 / 60, 4), 2.0}
+
+
+@pytest.mark.parametrize(("draw", "middle"), [("log", 0.4), ("uniform", 0.85)])
+def test_scales_are_as_frequent_per_octave_or_per_unit(plain, draw, middle):
+    """Medians of 0.1 to 1.6: the geometric and the arithmetic middle."""
+    recipe = plain(scale=(0.1, 1.6), scale_draw=draw)
+    samples = TrainingSamples(dataset_of([painted_record()]), recipe)
+    factors = np.array([samples[n].plan.factors[0] for n in range(200)])
+    assert 0.1 <= factors.min() < 0.16 and 1.5 < factors.max() <= 1.6
+    assert 70 <= (factors < middle).sum() <= 130
+
+
+def test_large_scale_jitter_shows_squares_and_drops_what_is_cut_away(plain):
+    recipe = plain(scale=(0.1, 2.0), scale_draw="uniform", crop=64)
+    samples = TrainingSamples(dataset_of([painted_record()]), recipe)
+    counts = []
+    for sample in (samples[n] for n in range(60)):
+        assert sample.pixels.shape == (3, 64, 64)
+        counts.append(len(sample.truth.masks))
+        for box, mask in zip(sample.truth.boxes, sample.truth.masks, strict=True):
+            rows, columns = np.nonzero(full_mask(mask, (64, 64)) >= 0.5)
+            tight = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            assert (box.numpy()[:2] <= tight[:2] + 0.5).all()
+            assert (box.numpy()[2:] >= tight[2:] - 0.5).all()
+            if sample.plan.factors[0] >= 0.5:  # smaller ones lose bars of 4 pixels, not the box
+                np.testing.assert_allclose(box, tight, atol=1.001)
+        shrunk = 80 * sample.plan.factors[1] <= 64 and 60 * sample.plan.factors[0] <= 64
+        assert not shrunk or counts[-1] == 3  # nothing is lost by shrinking
+    assert 0 < counts.count(3) < 60
+
+
+@pytest.mark.parametrize(
+    "geometry", [{"flip": 0.5}, {"transpose": 0.5}, {"crop": 56}, CHANGES["all"]]
+)
+def test_pasted_objects_have_the_masks_that_are_seen(plain, geometry):
+    """At scale 1 a label's masks are together what its channel shows, up to dropped remains."""
+    geometry = {n: v for n, v in geometry.items() if n != "scale"}
+    dataset = dataset_of([painted_record(), painted_record(1)])
+    alone = TrainingSamples(dataset, plain(**geometry))
+    samples = TrainingSamples(dataset, plain(**geometry, paste=1.0))
+    more = 0
+    for number in range(20):
+        sample, before = samples[number], alone[number]
+        assert sample.plan == before.plan and sample.name == before.name
+        size = sample.plan.size
+        truth, masks = sample.truth, [full_mask(m, size) for m in sample.truth.masks]
+        assert len(masks) == len(truth.labels) == len(truth.boxes)
+        for label in (1, 2, 3):
+            own = [m for m, n in zip(masks, truth.labels, strict=True) if n == label]
+            shown = sample.pixels[label - 1].numpy() / LEVEL
+            together = np.sum([np.zeros(size), *own], axis=0)
+            assert (together <= shown).all()  # no pixel twice, none that is not seen
+            assert (shown - together).sum() <= 0.15 * 2 * 24 * 30
+        for box, mask in zip(truth.boxes, masks, strict=True):
+            rows, columns = np.nonzero(mask >= 0.5)
+            tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            np.testing.assert_allclose(box, tight, atol=0.5)
+        more += len(masks) > len(before.truth.masks)
+    assert more > 3
+
+
+def test_pasting_happens_as_often_as_asked_and_changes_nothing_else(plain):
+    dataset = dataset_of([painted_record(i) for i in range(2)])
+    settings = {**CHANGES["all"], "brightness": 0.1, "noise": 0.05, "hue": 0.2}
+    alone = TrainingSamples(dataset, plain(**settings))
+    samples = TrainingSamples(dataset, plain(**settings, paste=0.5))
+    pairs = [(alone[n], samples[n]) for n in range(100)]
+    same = [torch.equal(a.pixels, b.pixels) for a, b in pairs]
+    assert 35 <= sum(same) <= 70  # a paste may be empty too
+    assert all(a.plan == b.plan for a, b in pairs)
+
+
+def test_images_of_rare_categories_come_more_often(plain):
+    """Category 30 in 1 of 16 images, threshold 1/4: twice an epoch; the others once."""
+    common = replace(painted_record(), annotations=painted_record().annotations[:2])
+    images = [
+        replace(common if i != 5 else painted_record(), file_name=f"{i}.png") for i in range(16)
+    ]
+    recipe = plain()
+    recipe = replace(recipe, training=replace(recipe.training, repeat_threshold=0.25))
+    samples = TrainingSamples(dataset_of(images), recipe)
+    for epoch in range(3):
+        names = [samples[17 * epoch + i].name for i in range(17)]
+        assert sorted(names) == sorted([*(f"{i}.png" for i in range(16)), "5.png"])
+    twice = [n for n in range(17) if samples[n].name == "5.png"]
+    assert len(twice) == 2
+    assert TrainingSamples(dataset_of(images), recipe)[40].name == samples[40].name
+
+
 @pytest.mark.parametrize("rounding", ["nearest", "down"])
 @pytest.mark.parametrize("resize", ["levels", "float"])
 def test_without_changes_it_is_the_input_of_prediction(plain, rounding, resize):
@@ -215,9 +371,21 @@ def test_an_epoch_is_a_permutation_and_each_has_its_own(plain):
     assert first != second and first != sorted(first)
 
 
-def test_a_sample_depends_on_seed_and_number_alone(plain):
+NEWER = {
+    "scale_draw": "uniform",
+    "paste": 0.8,
+    "saturation": 0.3,
+    "hue": 0.1,
+    "channel_gain": 0.2,
+    "blur": 1.0,
+    "noise": 0.05,
+}
+
+
+@pytest.mark.parametrize("newer", [{}, NEWER], ids=["plain", "newer"])
+def test_a_sample_depends_on_seed_and_number_alone(plain, newer):
     dataset = dataset_of([painted_record(i) for i in range(3)])
-    recipe = plain(**CHANGES["all"], brightness=0.1)
+    recipe = plain(**CHANGES["all"], **newer, brightness=0.1)
     forward = TrainingSamples(dataset, recipe)
     samples = [forward[n] for n in range(8)]
     for n in (7, 2, 5, 2):  # another order, another object, a mask cache in another state

@@ -88,10 +88,19 @@ def test_window_levels_fill_what_lies_outside():
 def test_random_crops_lie_inside_or_show_all_of_a_smaller_image():
     rng = np.random.default_rng(0)
     large = whole_window((50, 12), (1.0, 1.0))
-    crops = [random_crop(large, 20, rng) for _ in range(200)]
+    crops = [random_crop(large, (20, 20), rng) for _ in range(200)]
     assert {c.size for c in crops} == {(20, 20)}
     assert {c.corner[0] for c in crops} == set(range(31))
     assert {c.corner[1] for c in crops} == set(range(-8, 1))
+    oblong = random_crop(large, (50, 5), rng)
+    assert oblong.size == (50, 5) and oblong.corner[0] == 0 and 0 <= oblong.corner[1] <= 7
+
+
+def test_the_tight_box_is_that_of_the_pixels_inside():
+    values = np.array([[0.4, 0.5, 0], [0, 0, 1], [0, 0.4, 0]], dtype=np.float32)
+    mask = PlacedMask(top=5, left=2, values=values)
+    assert mask.inside.sum() == 2
+    assert mask.tight_box().tolist() == [3, 5, 5, 7]
 
 
 def test_boxes_move_with_factor_and_corner():
@@ -115,7 +124,7 @@ def test_masks_are_resized_like_whole_images(factors, place):
     mask[where] = rng.random(mask[where].shape) < 0.8
     crop = crop_from_mask(mask)
     whole = whole_window(mask.shape, factors)
-    for shown in (whole, random_crop(whole, 9, rng), random_crop(whole, 50, rng)):
+    for shown in (whole, random_crop(whole, (9, 9), rng), random_crop(whole, (50, 50), rng)):
         expected = slow_resized_mask(mask, shown)
         moved = move_mask(crop, shown)
         if moved is None:
@@ -182,6 +191,7 @@ def view():
     return View(
         levels=rng.uniform(0, 255, (8, 12, 3)).astype(np.float32),
         boxes=np.array([[1, 2, 5, 4]], dtype=np.float32),
+        labels=np.array([7]),
         masks=(PlacedMask(top=2, left=1, values=rng.random((2, 4)).astype(np.float32)),),
         crowds=np.array([[0, 0, 3, 8], [4, 4, 5, 5]], dtype=np.float32),
     )
@@ -209,3 +219,4 @@ def test_twice_is_as_before(change):
     assert (end.boxes == start.boxes).all() and (end.crowds == start.crowds).all()
     assert (end.masks[0].values == start.masks[0].values).all()
     assert (end.masks[0].top, end.masks[0].left) == (2, 1)
+    assert change(start).labels.tolist() == [7]

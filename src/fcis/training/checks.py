@@ -86,7 +86,13 @@ def _listed(dataset: Dataset) -> str:
 def _run_rules(training: TrainingRecipe) -> list[_Rule]:
     return [
         ("steps", training.steps, training.steps >= 1, "at least 1"),
-        ("batch", training.batch, training.batch >= 1, "at least 1"),
+        ("batch", training.batch, training.batch >= 0, "at least 1, or 0 for what fits"),
+        (
+            "batch",
+            training.batch,
+            training.batch > 0 or training.devices * training.num_nodes == 1,
+            "at least 1 on several devices; batch=0 on one of them tells what fits",
+        ),
         ("accumulate", training.accumulate, training.accumulate >= 1, "at least 1"),
         ("seed", training.seed, training.seed >= 0, "at least 0"),
         ("validate_every", training.validate_every, training.validate_every >= 0, "at least 0"),
@@ -105,6 +111,15 @@ def _run_rules(training: TrainingRecipe) -> list[_Rule]:
             0 <= training.repeat_threshold <= 1,
             "0 to 1",
         ),
+        ("ema", training.ema, 0 <= training.ema < 1, "0 to below 1"),
+        ("patience", training.patience, training.patience >= 0, "at least 0"),
+        (
+            "patience",
+            training.patience,
+            not training.patience or training.validate_every > 0,
+            "0 where validate_every is 0",
+        ),
+        ("pictures", training.pictures, training.pictures >= 0, "at least 0"),
     ]
 
 

@@ -1,10 +1,11 @@
 """Training samples: an image with its objects, changed at random, in the network's frame.
 
 Sample s of a run is a pure function of (seed, s), so that a resumed run sees exactly what it
-would have seen, whichever process reads it.
+would have seen, whichever process reads it. A change that is off draws no number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,8 +14,11 @@ from jaxtyping import Float32
 from fcis.data.dataset import Annotation, Dataset, ImageRecord
 from fcis.masks import MaskCrop, crop_from_rle
 from fcis.preprocess import Resize, normalise, plan_resize, stretch_levels
-from fcis.recipe import Augmentation, Recipe
+from fcis.recipe import Augmentation, Preprocessing, Recipe
+from fcis.training.balance import epoch_length, epoch_order, repeat_factors
 from fcis.training.batch import ObjectMask, Sample, Truth
+from fcis.training.jitter import jitter_colour, jitter_light
+from fcis.training.paste import paste, pick_objects
 from fcis.training.windows import (
     View,
     Window,
@@ -32,38 +36,76 @@ _CACHED_BYTES = 1 << 28  # decoded masks that a process keeps in memory
 _CHANCE_OF_TARGETS = 1 << 20  # keeps the streams of targets apart from those of samples
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotated:
+    """An image with its objects decoded.
+
+    Attributes:
+        record: the image and its annotations.
+        crops: the masks of its objects, crowd regions left out, in their order.
+        labels: of its objects, 1..C, in the same order.
+    """
+
+    record: ImageRecord
+    crops: tuple[MaskCrop, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirrors:
+    """Which mirrorings an image gets: flips first, then exchange of rows and columns."""
+
+    flip: bool
+    flip_vertical: bool
+    transpose: bool
+
+    def of(self, view: View) -> View:
+        """Return a view mirrored."""
+        if self.flip:
+            view = flipped(view)
+        if self.flip_vertical:
+            view = transposed(flipped(transposed(view)))
+        return transposed(view) if self.transpose else view
+
+
 class TrainingSamples(torch.utils.data.Dataset[Sample]):
     """The endless sequence of training samples of a run, addressed by number.
 
-    Each epoch is a permutation of the images that have objects.
+    Each epoch is a permutation of the images that have objects, those of rare categories repeated
+    if the recipe says so. All epochs have the same length.
     """
 
     def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
         self.recipe = recipe
         self.label_of = dataset.label_of
         self.images = tuple(r for r in dataset.images if _objects_of(r))
+        categories = [{a.category_id for a in _objects_of(r)} for r in self.images]
+        self._factors = repeat_factors(categories, recipe.training.repeat_threshold)
         self._order: tuple[int, tuple[int, ...]] = (-1, ())
         self._crops: dict[int, tuple[MaskCrop, ...]] = {}
         self._cached = 0
 
     def __getitem__(self, number: int) -> Sample:
         """Return sample `number` of the run."""
-        epoch, position = divmod(number, len(self.images))
-        index = self._epoch_order(epoch)[position]
+        epoch, position = divmod(number, epoch_length(self._factors))
         return make_sample(
-            self.images[index],
-            self._crops_of(index),
-            self.label_of,
+            self._image(self._epoch_order(epoch)[position]),
             self.recipe,
             np.random.default_rng((self.recipe.training.seed, epoch, position + 1)),
             number=number,
+            another=lambda rng: self._image(int(rng.integers(len(self.images)))),
         )
 
     def _epoch_order(self, epoch: int) -> tuple[int, ...]:
         if self._order[0] != epoch:
             rng = np.random.default_rng((self.recipe.training.seed, epoch))
-            self._order = (epoch, tuple(rng.permutation(len(self.images)).tolist()))
+            self._order = (epoch, tuple(epoch_order(self._factors, rng).tolist()))
         return self._order[1]
+
+    def _image(self, index: int) -> Annotated:
+        record = self.images[index]
+        labels = tuple(self.label_of[a.category_id] for a in _objects_of(record))
+        return Annotated(record=record, crops=self._crops_of(index), labels=labels)
 
     def _crops_of(self, index: int) -> tuple[MaskCrop, ...]:
         if index in self._crops:
@@ -77,49 +119,40 @@ class TrainingSamples(torch.utils.data.Dataset[Sample]):
 
 
 def make_sample(
-    record: ImageRecord,
-    crops: Sequence[MaskCrop],
-    label_of: dict[int, int],
+    image: Annotated,
     recipe: Recipe,
     rng: np.random.Generator,
     *,
     number: int,
+    another: Callable[[np.random.Generator], Annotated],
 ) -> Sample:
     """Return one changed training image.
 
     Args:
-        record: the image and its annotations.
-        crops: the masks of its objects, crowd regions left out, in their order.
-        label_of: dataset id to label.
+        image: what is shown.
         recipe: preprocessing and augmentation.
         rng: all chance comes from here.
         number: of the sample in the run.
+        another: draws the image whose objects are pasted.
     """
     model, change = recipe.model, recipe.training.augmentation
-    size = (record.height, record.width)
+    # streams of their own, so that switching these on leaves all other choices as they were
+    paste_rng, colour_rng = rng.spawn(2)
+    size = (image.record.height, image.record.width)
     window = _draw_window(size, recipe, rng)
-    objects = _objects_of(record)
-    kept, boxes, masks = show_objects(_boxes(objects), crops, window)
-    crowds = move_boxes(_boxes([a for a in record.annotations if a.is_crowd]), window)
-    levels = stretch_levels(record.read(), model.preprocessing.stretch)
-    view = View(
-        levels=window_levels(levels, window, model.preprocessing.mean),
-        boxes=boxes,
-        masks=masks,
-        crowds=clip_to_window(crowds, window),
-    )
-    view = _draw_mirror(view, change, rng)
-    levels = _draw_levels(view.levels, change, rng)
+    view = _draw_mirrors(change, rng).of(_show(image, window, recipe))
+    if change.paste and paste_rng.random() < change.paste:
+        view = _draw_pasted(view, another(paste_rng), recipe, paste_rng)
+    levels = jitter_colour(jitter_light(view.levels, change, rng), change, colour_rng)
     if model.conventions.resize == "levels":
         levels = np.rint(levels)
-    labels = [label_of[objects[i].category_id] for i in kept]
     return Sample(
         number=number,
         pixels=normalise(levels, model.preprocessing),
         plan=Resize(size=(levels.shape[0], levels.shape[1]), factors=window.factors),
         original_size=size,
-        truth=_truth(view, labels),
-        name=record.file_name,
+        truth=_truth(view),
+        name=image.record.file_name,
     )
 
 
@@ -137,10 +170,10 @@ def _boxes(annotations: Sequence[Annotation]) -> Float32[np.ndarray, "n 4"]:
     return np.array([a.box for a in annotations], dtype=np.float32).reshape(-1, 4)
 
 
-def _truth(view: View, labels: Sequence[int]) -> Truth:
+def _truth(view: View) -> Truth:
     return Truth(
         boxes=torch.from_numpy(view.boxes),
-        labels=torch.tensor(labels, dtype=torch.int64),
+        labels=torch.from_numpy(view.labels),
         masks=tuple(
             ObjectMask(
                 top=m.top, left=m.left, values=torch.from_numpy(np.ascontiguousarray(m.values))
@@ -151,41 +184,66 @@ def _truth(view: View, labels: Sequence[int]) -> Truth:
     )
 
 
+def _show(image: Annotated, window: Window, recipe: Recipe) -> View:
+    """Return what a window shows of an image."""
+    annotations, preprocessing = image.record.annotations, recipe.model.preprocessing
+    kept, boxes, masks = show_objects(_boxes(_objects_of(image.record)), image.crops, window)
+    crowds = move_boxes(_boxes([a for a in annotations if a.is_crowd]), window)
+    levels = stretch_levels(image.record.read(), preprocessing.stretch)
+    return View(
+        levels=window_levels(levels, window, preprocessing.mean),
+        boxes=boxes,
+        labels=np.array([image.labels[i] for i in kept], dtype=np.int64),
+        masks=masks,
+        crowds=clip_to_window(crowds, window),
+    )
+
+
 def _draw_window(size: tuple[int, int], recipe: Recipe, rng: np.random.Generator) -> Window:
     """Draw scale and crop; without either it is the test-time window."""
     change = recipe.training.augmentation
-    plan = plan_resize(size, recipe.model.preprocessing, recipe.model.conventions)
+    window = _draw_scale(size, recipe, rng)
+    if not change.crop or (change.crop_above and min(window.size) <= change.crop_above):
+        return window
+    return random_crop(window, (change.crop, change.crop), rng)
+
+
+def _draw_scale(size: tuple[int, int], recipe: Recipe, rng: np.random.Generator) -> Window:
+    """Return all of an image at a random scale."""
+    change, preprocessing = recipe.training.augmentation, recipe.model.preprocessing
+    if change.sides:
+        side = change.sides[int(rng.integers(len(change.sides)))]
+        preprocessing = _with_side(preprocessing, side)
+    plan = plan_resize(size, preprocessing, recipe.model.conventions)
     low, high = change.scale
-    factor = float(np.exp(rng.uniform(np.log(low), np.log(high)))) if high > low else low
-    window = Window(image=size, factors=plan.factors, corner=(0, 0), size=plan.size)
+    factor = low
+    if high > low and change.scale_draw == "log":
+        factor = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    elif high > low:
+        factor = float(rng.uniform(low, high))
     if factor != 1.0:
-        window = whole_window(size, (plan.factors[0] * factor, plan.factors[1] * factor))
-    return random_crop(window, change.crop, rng) if change.crop else window
+        return whole_window(size, (plan.factors[0] * factor, plan.factors[1] * factor))
+    return Window(image=size, factors=plan.factors, corner=(0, 0), size=plan.size)
 
 
-def _draw_mirror(view: View, change: Augmentation, rng: np.random.Generator) -> View:
-    """Flip and transpose at random."""
+def _with_side(preprocessing: Preprocessing, side: int) -> Preprocessing:
+    """Return a resizing to another shorter side, the bound on the longer one in proportion."""
+    bound = round(preprocessing.long_side * side / preprocessing.short_side)
+    return replace(preprocessing, short_side=side, long_side=bound)
+
+
+def _draw_mirrors(change: Augmentation, rng: np.random.Generator) -> Mirrors:
     flip, flip_vertical, transpose = (
         bool(rng.random() < p) for p in (change.flip, change.flip_vertical, change.transpose)
     )
-    if flip:
-        view = flipped(view)
-    if flip_vertical:
-        view = transposed(flipped(transposed(view)))
-    return transposed(view) if transpose else view
+    return Mirrors(flip=flip, flip_vertical=flip_vertical, transpose=transpose)
 
 
-def _draw_levels(
-    levels: Float32[np.ndarray, "h w channel"], change: Augmentation, rng: np.random.Generator
-) -> Float32[np.ndarray, "h w channel"]:
-    """Change gamma, contrast and brightness at random; levels may leave 0..255."""
-    brightness, contrast, gamma = rng.uniform(-1, 1, size=3).tolist()
-    if change.gamma:
-        exponent = float(np.exp(gamma * change.gamma))
-        levels = 255 * (np.clip(levels, 0, 255) / 255) ** exponent
-    if change.contrast:
-        middle = levels.mean()
-        levels = middle + (levels - middle) * float(np.exp(contrast * change.contrast))
-    if change.brightness:
-        levels = levels + 255 * brightness * change.brightness
-    return levels
+def _draw_pasted(view: View, image: Annotated, recipe: Recipe, rng: np.random.Generator) -> View:
+    """Lay random objects of another image over a view, at a scale and a place of their own."""
+    mirrors = _draw_mirrors(recipe.training.augmentation, rng)
+    height, width = view.levels.shape[:2]
+    size = (width, height) if mirrors.transpose else (height, width)
+    whole = _draw_scale((image.record.height, image.record.width), recipe, rng)
+    other = mirrors.of(_show(image, random_crop(whole, size, rng), recipe))
+    return paste(view, pick_objects(other, rng))

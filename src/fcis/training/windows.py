@@ -5,15 +5,15 @@ Geometry alone: no file, no recipe, no tensor. Pixels, masks and boxes always mo
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Int64
 
 from fcis.masks import MaskCrop
 from fcis.preprocess import sample_window
 
-_LEAST_VISIBLE = 0.15  # share of an object's box that must remain inside a random crop
+LEAST_VISIBLE = 0.15  # share of an object that must remain in sight
 _INSIDE = 0.5  # share of a pixel from which it counts as the object's
 _SLACK = 1.0  # px by which rounding the image's size may leave a box outside
 
@@ -52,6 +52,18 @@ class PlacedMask:
     left: int
     values: Float32[np.ndarray, "h w"]
 
+    @property
+    def inside(self) -> Bool[np.ndarray, "h w"]:
+        """Return the pixels that are the object's."""
+        return self.values >= _INSIDE
+
+    def tight_box(self) -> Float32[np.ndarray, " 4"]:
+        """Return the box of the pixels that are the object's; there must be one."""
+        inside = self.inside
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+        return np.array(box, dtype=np.float32) + np.array([self.left, self.top] * 2, np.float32)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
@@ -60,12 +72,14 @@ class View:
     Attributes:
         levels: colours, 0..255.
         boxes: of the objects.
+        labels: of the objects, 1..C, in the same order.
         masks: of the objects, in the same order.
         crowds: boxes of regions whose objects were not told apart.
     """
 
     levels: Float32[np.ndarray, "h w channel"]
     boxes: Float32[np.ndarray, "object 4"]
+    labels: Int64[np.ndarray, " object"]
     masks: tuple[PlacedMask, ...]
     crowds: Float32[np.ndarray, "region 4"]
 
@@ -76,14 +90,14 @@ def whole_window(image: tuple[int, int], factors: tuple[float, float]) -> Window
     return Window(image=image, factors=factors, corner=(0, 0), size=size)
 
 
-def random_crop(window: Window, side: int, rng: np.random.Generator) -> Window:
-    """Return a square part of a whole window at a random place.
+def random_crop(window: Window, size: tuple[int, int], rng: np.random.Generator) -> Window:
+    """Return a part of (height, width) of a whole window at a random place.
 
-    Where the image is smaller than the square, all of it is shown, at a random place too.
+    Along an axis on which the image is shorter, all of it is shown, at a random place too.
     """
-    free = [n - side for n in window.size]
+    free = [have - wanted for have, wanted in zip(window.size, size, strict=True)]
     top, left = (int(rng.integers(min(0, n), max(0, n) + 1)) for n in free)
-    return Window(image=window.image, factors=window.factors, corner=(top, left), size=(side, side))
+    return Window(image=window.image, factors=window.factors, corner=(top, left), size=size)
 
 
 def window_levels(
@@ -140,9 +154,8 @@ def move_mask(crop: MaskCrop, window: Window) -> PlacedMask | None:
         corner.append(low + shift - (first - 1) * factor)
     image = padded.astype(np.float32)[:, :, None]
     values = sample_window(image, window.factors, (corner[0], corner[1]), (size[0], size[1]))
-    if not (values >= _INSIDE).any():
-        return None
-    return PlacedMask(top=start[0], left=start[1], values=values[:, :, 0])
+    mask = PlacedMask(top=start[0], left=start[1], values=values[:, :, 0])
+    return mask if mask.inside.any() else None
 
 
 def show_objects(
@@ -164,7 +177,7 @@ def show_objects(
     for i, crop in enumerate(crops):
         sides = clipped[i, 2:] - clipped[i, :2]
         area = float(np.prod(moved[i, 2:] - moved[i, :2]))
-        if min(sides) < 1 or sides[0] * sides[1] < _LEAST_VISIBLE * area:
+        if min(sides) < 1 or sides[0] * sides[1] < LEAST_VISIBLE * area:
             continue
         mask = move_mask(crop, window)
         if mask is None:
@@ -172,14 +185,15 @@ def show_objects(
         kept.append(i)
         masks.append(mask)
         cut = np.abs(moved[i] - clipped[i]).max() > _SLACK
-        shown.append(_tight_box(mask) if cut else clipped[i])
+        shown.append(mask.tight_box() if cut else clipped[i])
     return kept, np.array(shown, dtype=np.float32).reshape(-1, 4), tuple(masks)
 
 
 def flipped(view: View) -> View:
     """Return a view with left and right exchanged."""
     width = view.levels.shape[1]
-    return View(
+    return replace(
+        view,
         levels=view.levels[:, ::-1],
         boxes=_flip_boxes(view.boxes, width),
         masks=tuple(
@@ -192,7 +206,8 @@ def flipped(view: View) -> View:
 
 def transposed(view: View) -> View:
     """Return a view with rows and columns exchanged."""
-    return View(
+    return replace(
+        view,
         levels=view.levels.transpose(1, 0, 2),
         boxes=view.boxes[:, [1, 0, 3, 2]],
         masks=tuple(PlacedMask(top=m.left, left=m.top, values=m.values.T) for m in view.masks),
@@ -204,11 +219,3 @@ def _flip_boxes(boxes: Float32[np.ndarray, "n 4"], width: int) -> Float32[np.nda
     result = boxes.copy()
     result[:, 0], result[:, 2] = width - boxes[:, 2], width - boxes[:, 0]
     return result
-
-
-def _tight_box(mask: PlacedMask) -> Float32[np.ndarray, " 4"]:
-    """Return the box of the pixels that are the object's."""
-    inside = mask.values >= _INSIDE
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    return np.array(box, dtype=np.float32) + np.array([mask.left, mask.top] * 2, dtype=np.float32)
