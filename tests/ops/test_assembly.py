@@ -1,5 +1,6 @@
 """The fast forms against the definition, other implementations' numbers and finite differences."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,13 +187,41 @@ def test_the_port_rule_and_its_gradient(shared: Path, name: str):
         dim=1,
     ).view(len(rois), bins, bins, expected.shape[1], 2)
     pooled = pooled.permute(4, 0, 3, 1, 2)
-    close(pooled[1], expected)
-    close(pooled[0], -expected)
+    # seen: 2.4e-7 of values up to 4
+    close(pooled[1], expected, 1e-6)
+    close(pooled[0], -expected, 1e-6)
     close(class_scores(maps, rois, rule), expected.abs().mean(dim=(2, 3)))
-    if name != "integer_rois":  # there one RoI's gradient was made with float64 edges
-        pooled[1].backward(torch.from_numpy(golden["gy"]))
-        assert x.grad is not None
-        close(x.grad, torch.from_numpy(golden["gx"]))
+    # Our edges are those of float32, fused or not. With edges of float64, as `y` and `gx` have
+    # them, one RoI of one file has another last row: 21 bins of 25,560 in all.
+    differs = (torch.from_numpy(golden["y"]) - expected).abs().amax(dim=1) > 1e-5
+    assert torch.equal(torch.from_numpy(golden["y_rule_f32fma"]), expected)
+    touched = [[5, 20, column] for column in range(21)] if name == "integer_rois" else []
+    assert differs.nonzero().tolist() == touched
+    same = ~differs[:, None].expand_as(expected)
+    close(pooled[1][same], torch.from_numpy(golden["y"])[same], 1e-6)
+    # so gradients are compared without what these bins bring
+    gy, gx = torch.from_numpy(golden["gy"]), golden["gx"].copy()
+    for roi, row, column in touched:
+        _subtract_bin(gx, golden, roi, row, column)
+    pooled[1].backward(gy * same)
+    assert x.grad is not None
+    close(x.grad, torch.from_numpy(gx))
+
+
+def _subtract_bin(gx: np.ndarray, golden: np.lib.npyio.NpzFile, roi: int, row: int, column: int):
+    """Take what one bin adds to the gradient, under edges of float64, off it."""
+    k, bins, scale = (golden[key].item() for key in ("group_size", "pooled_size", "spatial_scale"))
+    ranges = []
+    for number, low, high, limit in zip(
+        (row, column), golden["rois"][roi][:2], golden["rois"][roi][2:], gx.shape[2:], strict=True
+    ):
+        start, width = float(low) * scale, (float(high) - float(low)) * scale / bins
+        first, last = math.floor(number * width + start), math.ceil((number + 1) * width + start)
+        ranges.append(slice(max(first, 0), min(last, limit)))
+    cells = gx[int(golden["roi_indices"][roi])].reshape(-1, k, k, *gx.shape[2:])
+    part = cells[:, row * k // bins, column * k // bins, ranges[0], ranges[1]]
+    area = part.shape[1] * part.shape[2]
+    part -= golden["gy"][roi, :, row, column, None, None] / area
 
 
 @all_rules

@@ -1,68 +1,29 @@
-"""Position-sensitive assembly in torch operations: from maps to scores, deltas and masks.
+"""Position-sensitive assembly: from maps to scores, deltas and masks of RoIs.
 
-    class_scores   a weighted sum of map rows a bin, max over both sides, mean over the bins
-    mean_deltas    linear and separable, hence two small matrix products an image
-    class_masks    a weighted sum a bin and side, of one class a RoI
-
-The score maps are a table here: a row for each (image, y, x, cell) holds the scores of both
-sides and all classes, and `embedding_bag` sums weighted rows of it: a bag is what one bin reads.
-RoIs are taken in chunks, so that the sums stay in cache and memory stays bounded: all bins of
-300 RoIs with 81 classes would be 86 MB. The gradient of a bag-sum is a bag-sum too, with the taps
-sorted by table row. No step adds in an order that may change: equal input gives equal bits.
+The public functions take the records and call the registered operators (`library`); those are
+implemented here too, which means that they find out who computes: Triton kernels where maps are
+on a GPU and of a type for them, bag-sums of torch (`bags`) everywhere else. The kernels look at
+no values, which would wait for the GPU: what is out of range is cut there and raises elsewhere.
 """
 
-import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import BackwardCFunction, once_differentiable
 
-from fcis.ops.sampling import (
-    AssemblyRule,
-    NativeCells,
-    RoIs,
-    axis_taps,
-    axis_weights,
-    bin_parts,
-    mask_extents,
-    native_cells,
-)
-from fcis.structures import INSIDE, OUTSIDE, RoIMasks
+from fcis.ops import bags, library
+from fcis.ops.sampling import AssemblyRule, RoIs, mask_extents, native_range
+from fcis.structures import RoIMasks
 
 CHUNK_NUMBERS = 2**21
 """Sums, indices and weights in work at a time: 8 MB, about what a cache holds."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chunk:
-    """The bags of some RoIs, equally many each.
-
-    Attributes:
-        rois: the RoIs, as rows of the result.
-        index: table rows that each bag reads; RoI after RoI, bins row by row.
-        weights: weight of each tap.
-    """
-
-    rois: Int[Tensor, " some"]
-    index: Int[Tensor, "bag tap"]
-    weights: Float[Tensor, "bag tap"]
-
-    def sums(self, table: Float[Tensor, "row column"]) -> Float[Tensor, "some bin column"]:
-        """Return the weighted sum of each bag."""
-        sums = F.embedding_bag(self.index, table, per_sample_weights=self.weights, mode="sum")
-        return sums.unflatten(0, (len(self.rois), -1))
-
-    def transposed_sums(
-        self, bags: Float[Tensor, "bag column"]
-    ) -> tuple[Int[Tensor, " touched"], Float[Tensor, "touched column"]]:
-        """Return the table rows that are read, each once, and the weighted sum of their bags."""
-        rows, offsets, order = _by_row(self.index.flatten())
-        bag, weights = order // self.index.shape[1], self.weights.flatten()[order]
-        return rows, F.embedding_bag(bag, bags, offsets, per_sample_weights=weights, mode="sum")
+KERNEL_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""What the kernels take; they sum in float32."""
 
 
 def class_scores(
@@ -78,14 +39,7 @@ def class_scores(
 
     Paper: 2.2. Official: operator_cxx/channel_operator.cu:45-56 @309f6c9 (the same tie).
     """
-    k, table = _parts(maps, rois), _working(maps).flatten(0, 3)
-    if rule.sampling == "native":
-        cells = native_cells(rois, rule, k)
-        index = _native_index(maps, rois, cells, k)
-        scores = _NativeScores.apply(table, index, cells.roi, len(rois))
-    else:
-        scores = _BinScores.apply(table, _chunks(maps, rois, rule, k), len(rois))
-    return scores.to(maps.dtype)
+    return library.class_scores(maps, *library.arguments(rois, rule))
 
 
 def mean_deltas(
@@ -100,21 +54,7 @@ def mean_deltas(
 
     Paper: 2.3.
     """
-    k, (_, h, w, _, _) = _parts(maps, rois), maps.shape
-    working = _working(maps).unflatten(3, (k, k))
-    rows = axis_weights(rois, rule, 0, k=k, size=h).to(working.dtype).flatten(1)
-    columns = axis_weights(rois, rule, 1, k=k, size=w).to(working.dtype).flatten(1)
-    means, order = [working.new_zeros((0, 4))], [rois.image_index.new_zeros(0, dtype=torch.int64)]
-    # under autocast the products would be rounded to half precision
-    with torch.autocast(maps.device.type, enabled=False):
-        for image in range(len(maps)):
-            mine = (rois.image_index == image).nonzero().squeeze(1)
-            # (y, x, row part, column part, 4) -> (row part, y) by (column part, x, 4)
-            matrix = working[image].permute(2, 0, 3, 1, 4).reshape(k * h, k * w * 4)
-            partial = (rows[mine] @ matrix).unflatten(1, (k * w, 4))
-            means.append((columns[mine][:, None] @ partial).squeeze(1))
-            order.append(mine)
-    return torch.cat(means)[torch.cat(order).argsort()].to(maps.dtype)
+    return library.mean_deltas(maps, *library.arguments(rois, rule))
 
 
 def class_masks(
@@ -133,179 +73,84 @@ def class_masks(
 
     Paper: 2.2.
     """
-    k, num_classes = _parts(maps, rois), maps.shape[-1]
-    if len(rois) and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes:
-        raise ValueError(
-            f"classes: expected 0 to {num_classes - 1}, "
-            f"got {int(classes.min())} to {int(classes.max())}"
-        )
-    table = _working(maps).flatten(0, 3)
-    if rule.sampling == "native":
-        cells = native_cells(rois, rule, k)
-        index = _native_index(maps, rois, cells, k) * (2 * num_classes) + classes[cells.roi]
-        positions, ones = torch.arange(len(index), device=index.device), table.new_ones(len(index))
-        # every covered cell counts as a RoI of one bin that reads one number
-        chunk = _Chunk(rois=positions, index=index[:, None], weights=ones[:, None])
-        chunks = [chunk] if len(index) else []
-        values, shapes = _BinMasks.apply(table, chunks, len(index), 1), cells.shapes
-    else:
-        chunks = _chunks(maps, rois, rule, k, classes)
-        values = _BinMasks.apply(table, chunks, len(rois), rule.out_size**2)
-        shapes = rois.image_index.new_full((len(rois), 2), rule.out_size)
     return RoIMasks(
-        values=values.flatten(0, 1).to(maps.dtype),
-        shapes=shapes,
+        values=library.class_masks(maps, classes, *library.arguments(rois, rule)),
+        shapes=_mask_shapes(rois, rule),
         extents=mask_extents(rois, rule),
     )
 
 
-class _BinScores(torch.autograd.Function):
-    """Mean over the bins of the greater side; chunks index rows of the maps."""
-
-    @staticmethod
-    def forward(
-        ctx: BackwardCFunction,
-        maps: Float[Tensor, "row side class"],
-        chunks: Iterable[_Chunk],
-        num_rois: int,
-    ) -> Float[Tensor, "{num_rois} class"]:
-        table, num_classes = maps.flatten(1), maps.shape[2]
-        scores = maps.new_empty((num_rois, num_classes))
-        saved = [_blank_like(maps)]
-        for chunk in chunks:
-            outside, inside = chunk.sums(table).split(num_classes, dim=2)
-            scores[chunk.rois] = torch.maximum(outside, inside).mean(dim=1)
-            if ctx.needs_input_grad[0]:
-                saved += [chunk.rois, chunk.index, chunk.weights, inside > outside]
-        ctx.save_for_backward(*saved)
-        return scores
-
-    @staticmethod
-    @once_differentiable  # whose wrapper hides the signature
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: BackwardCFunction, grad: Float[Tensor, "roi class"]
-    ) -> tuple[Float[Tensor, "row side class"], None, None]:
-        blank, *saved = ctx.saved_tensors
-        total = grad.new_zeros(blank.shape)
-        for rois, index, weights, wins in zip(*(saved[i::4] for i in range(4)), strict=True):
-            share = (grad[rois] / wins.shape[1])[:, None]
-            bags = torch.cat((share * ~wins, share * wins), dim=2).flatten(0, 1)
-            chunk = _Chunk(rois=rois, index=index, weights=weights)
-            rows, sums = chunk.transposed_sums(bags)
-            # each row comes once a chunk; `index_add_` would be slower
-            total.flatten(1)[rows] += sums
-        return total, None, None
+def _scores(
+    maps: Float[Tensor, "image h w cell side class"], *arguments: library.Argument
+) -> Float[Tensor, "roi class"]:
+    rois, rule = library.records(arguments)
+    if kernels := _kernels("triton_scores", maps):
+        return kernels.class_scores(maps, rois, rule)
+    return bags.class_scores(maps, rois, rule, _limits(maps))
 
 
-class _NativeScores(torch.autograd.Function):
-    """Mean over the covered cells of the greater side, which is taken once a cell of the maps."""
-
-    @staticmethod
-    def forward(
-        ctx: BackwardCFunction,
-        maps: Float[Tensor, "row side class"],
-        index: Int[Tensor, " position"],
-        roi: Int[Tensor, " position"],
-        num_rois: int,
-    ) -> Float[Tensor, "{num_rois} class"]:
-        ctx.save_for_backward(maps, index, roi)
-        counts = roi.bincount(minlength=num_rois)
-        greater = torch.maximum(maps[:, OUTSIDE], maps[:, INSIDE])
-        return F.embedding_bag(index, greater, counts.cumsum(0) - counts, mode="mean")
-
-    @staticmethod
-    @once_differentiable  # whose wrapper hides the signature
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: BackwardCFunction, grad: Float[Tensor, "roi class"]
-    ) -> tuple[Float[Tensor, "row side class"], None, None, None]:
-        maps, index, roi = list(ctx.saved_tensors)
-        share = grad / roi.bincount(minlength=len(grad))[:, None]
-        rows, offsets, order = _by_row(index)
-        sums = F.embedding_bag(roi[order], share, offsets, mode="sum")
-        touched = maps[rows]
-        wins = touched[:, INSIDE] > touched[:, OUTSIDE]
-        total = torch.zeros_like(maps)
-        total[rows] = torch.stack((sums * ~wins, sums * wins), dim=1)
-        return total, None, None, None
+def _scores_backward(
+    grad: Float[Tensor, "roi class"],
+    maps: Float[Tensor, "image h w cell side class"],
+    *arguments: library.Argument,
+) -> Float[Tensor, "image h w cell side class"]:
+    rois, rule = library.records(arguments)
+    if kernels := _kernels("triton_scores", maps):
+        return kernels.class_scores_backward(grad, maps, rois, rule)
+    return bags.class_scores_backward(grad, maps, rois, rule, _limits(maps))
 
 
-class _BinMasks(torch.autograd.Function):
-    """Both sides' sums of each bin, of one class a RoI; chunks index single numbers."""
-
-    @staticmethod
-    def forward(
-        ctx: BackwardCFunction,
-        maps: Float[Tensor, "row side class"],
-        chunks: Iterable[_Chunk],
-        num_rois: int,
-        num_bins: int,
-    ) -> Float[Tensor, "{num_rois} {num_bins} side"]:
-        numbers = maps.reshape(-1, 1)
-        masks = maps.new_empty((num_rois, num_bins, maps.shape[1]))
-        saved = [_blank_like(maps)]
-        for chunk in chunks:
-            for side in range(maps.shape[1]):
-                # the same number of the other side lies one row of classes further on
-                sums = chunk.sums(numbers[side * maps.shape[2] :])
-                masks[chunk.rois, :, side] = sums.squeeze(2)
-            if ctx.needs_input_grad[0]:
-                saved += [chunk.rois, chunk.index, chunk.weights]
-        ctx.save_for_backward(*saved)
-        return masks
-
-    @staticmethod
-    @once_differentiable  # whose wrapper hides the signature
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: BackwardCFunction, grad: Float[Tensor, "roi bin side"]
-    ) -> tuple[Float[Tensor, "row side class"], None, None, None]:
-        blank, *saved = ctx.saved_tensors
-        total = grad.new_zeros(blank.shape)
-        for rois, index, weights in zip(*(saved[i::3] for i in range(3)), strict=True):
-            chunk = _Chunk(rois=rois, index=index, weights=weights)
-            numbers, sums = chunk.transposed_sums(grad[rois].flatten(0, 1))
-            for side in range(blank.shape[1]):
-                place = numbers + side * blank.shape[2]
-                total.flatten()[place] += sums[:, side]
-        return total, None, None, None
+def _deltas(
+    maps: Float[Tensor, "image h w cell 4"], *arguments: library.Argument
+) -> Float[Tensor, "roi 4"]:
+    rois, rule = library.records(arguments)
+    if kernels := _kernels("triton_scores", maps):
+        return kernels.mean_deltas(maps, rois, rule)
+    return bags.mean_deltas(maps, rois, rule)
 
 
-def _parts(maps: Float[Tensor, "image h w cell *rest"], rois: RoIs) -> int:
-    """Return k of maps with k * k cells, after a look at whether the RoIs are of these maps."""
-    images, h, w, cells = maps.shape[:4]
-    k = math.isqrt(cells)
-    if k * k != cells or k == 0:
-        raise ValueError(f"maps: expected k * k cells, got {cells}")
-    valid = rois.cells.tolist()
-    if len(valid) != images or not all(1 <= y <= h and 1 <= x <= w for y, x in valid):
-        raise ValueError(
-            f"cells: expected (rows, columns) from (1, 1) to ({h}, {w}) of {images} images, "
-            f"got {valid}"
-        )
-    return k
+def _deltas_backward(
+    grad: Float[Tensor, "roi 4"], size: Sequence[int], *arguments: library.Argument
+) -> Float[Tensor, "image h w cell 4"]:
+    rois, rule = library.records(arguments)
+    if kernels := _kernels("triton_scores", grad):
+        return kernels.mean_deltas_backward(grad, size, rois, rule)
+    return bags.mean_deltas_backward(grad, size, rois, rule)
 
 
-def _working(maps: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return the maps in the type for sums."""
-    return maps.to(_working_type(maps))
+def _masks(
+    maps: Float[Tensor, "image h w cell side class"],
+    classes: Int[Tensor, " roi"],
+    *arguments: library.Argument,
+) -> Float[Tensor, "pixel side"]:
+    rois, rule = library.records(arguments)
+    if kernels := _kernels("triton_masks", maps):
+        return kernels.class_masks(maps, rois, classes, rule)
+    return bags.class_masks(maps, rois, classes, rule, _limits(maps))
 
 
-def _working_type(maps: Float[Tensor, "*shape"]) -> torch.dtype:
-    """Return the type for sums: half precision would lose the mean of many bins."""
-    return torch.promote_types(maps.dtype, torch.float32)
+def _masks_backward(
+    grad: Float[Tensor, "pixel side"],
+    size: Sequence[int],
+    classes: Int[Tensor, " roi"],
+    *arguments: library.Argument,
+) -> Float[Tensor, "image h w cell side class"]:
+    rois, rule = library.records(arguments)
+    if kernels := _kernels("triton_masks", grad):
+        return kernels.class_masks_backward(grad, size, rois, classes, rule)
+    limits = _limits(grad.new_zeros(()).expand(tuple(size)))
+    return bags.class_masks_backward(grad, size, rois, classes, rule, limits)
 
 
-def _blank_like(table: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return one number seen in the table's shape, where only that shape is needed later."""
-    return table.new_zeros(()).expand(table.shape)
+def _kernels(name: str, tensor: Float[Tensor, "*shape"]) -> ModuleType | None:
+    """Return a module of kernels if they can work on a tensor; Triton exists on Linux alone."""
+    if tensor.is_cuda and tensor.dtype in KERNEL_TYPES and find_spec("triton"):
+        return import_module(f"fcis.ops.{name}")
+    return None
 
 
-def _by_row(
-    index: Int[Tensor, " tap"],
-) -> tuple[Int[Tensor, " touched"], Int[Tensor, " touched"], Int[Tensor, " tap"]]:
-    """Return the rows that taps read, each once, where its taps begin, and the taps so sorted."""
-    ordered, order = index.sort(stable=True)
-    rows, counts = ordered.unique_consecutive(return_counts=True)
-    return rows.long(), counts.cumsum(0) - counts, order
+def _limits(maps: Float[Tensor, "*shape"]) -> bags.Limits:
+    return bags.Limits(numbers=CHUNK_NUMBERS, index_type=_index_type(maps))
 
 
 def _index_type(maps: Float[Tensor, "*shape"]) -> torch.dtype:
@@ -313,58 +158,21 @@ def _index_type(maps: Float[Tensor, "*shape"]) -> torch.dtype:
     return torch.int32 if maps.numel() < 2**31 else torch.int64
 
 
-def _native_index(
-    maps: Float[Tensor, "image h w cell side class"], rois: RoIs, cells: NativeCells, k: int
-) -> Int[Tensor, " position"]:
-    """Return the table row of every covered cell."""
-    _, h, w, *_ = maps.shape
-    image = rois.image_index[cells.roi].long()
-    return ((image * h + cells.row) * w + cells.column) * (k * k) + cells.part
+def _mask_shapes(rois: RoIs, rule: AssemblyRule) -> Int[Tensor, "roi 2"]:
+    """Return (rows, columns) of each RoI's samples."""
+    if rule.sampling == "native":
+        counts = [native_range(rois, rule, axis)[1] for axis in (0, 1)]
+        return torch.stack(counts, dim=1)
+    # `len` would have to be a number, which tracing may not know
+    return rois.image_index.new_full((rois.boxes.shape[0], 2), rule.out_size)
 
 
-def _chunks(
-    maps: Float[Tensor, "image h w cell side class"],
-    rois: RoIs,
-    rule: AssemblyRule,
-    k: int,
-    classes: Int[Tensor, " roi"] | None = None,
-) -> Iterator[_Chunk]:
-    """Yield the bags of all RoIs; with classes, bags of single numbers instead of table rows.
-
-    RoIs whose bins need equally many taps go together, so that padding stays small.
-    """
-    _, h, w, _, sides, num_classes = maps.shape
-    unit, columns = (1, sides * num_classes) if classes is None else (sides * num_classes, 1)
-    taps = [axis_taps(rois, rule, axis) for axis in (0, 1)]
-    part = bin_parts(rule.out_size, k, maps.device)[:, None]
-    image = rois.image_index.long()[:, None, None]
-    # the index of a tap is the sum of what its row and its column contribute
-    top = ((image * h + taps[0].cells) * w * k + part) * (k * unit)
-    left = (taps[1].cells * (k * k) + part) * unit
-    if classes is not None:
-        left = left + classes[:, None, None]
-    top, left = top.to(_index_type(maps)), left.to(_index_type(maps))
-    top_weights, left_weights = (axis.weights.to(_working_type(maps)) for axis in taps)
-    used = torch.stack([axis.used for axis in taps], dim=1)
-    for high, wide in used.unique(dim=0).tolist():
-        mine = (used == used.new_tensor((high, wide))).all(dim=1).nonzero().squeeze(1)
-        numbers = rule.out_size**2 * (columns + 2 * high * wide)
-        for some in mine.split(max(1, CHUNK_NUMBERS // numbers)):
-            index = _stretch(top[some, :, :high], wide) + _tile(left[some, :, :wide], high)
-            weights = _stretch(top_weights[some, :, :high], wide)
-            weights = weights * _tile(left_weights[some, :, :wide], high)
-            yield _Chunk(
-                rois=some,
-                index=index.reshape(-1, high * wide),
-                weights=weights.reshape(-1, high * wide),
-            )
-
-
-def _stretch(rows: Shaped[Tensor, "some bin tap"], wide: int) -> Shaped[Tensor, "some bin 1 taps"]:
-    """Return the rows' share in taps that run along the columns."""
-    return rows.repeat_interleave(wide, dim=2)[:, :, None]
-
-
-def _tile(columns: Shaped[Tensor, "some bin tap"], high: int) -> Shaped[Tensor, "some 1 bin taps"]:
-    """Return the columns' share in the same taps."""
-    return columns.repeat(1, 1, high)[:, None]
+for _operator, _function in (
+    (library.class_scores, _scores),
+    (library.class_scores_backward, _scores_backward),
+    (library.mean_deltas, _deltas),
+    (library.mean_deltas_backward, _deltas_backward),
+    (library.class_masks, _masks),
+    (library.class_masks_backward, _masks_backward),
+):
+    torch.library.register_kernel(_operator, None, _function)

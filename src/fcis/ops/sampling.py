@@ -126,10 +126,35 @@ def axis_taps(rois: RoIs, rule: AssemblyRule, axis: int) -> AxisTaps:
     """
     if rule.sampling == "native":
         raise ValueError("sampling: expected pool or align, got 'native'")
-    low, high, limit = _axis(rois, axis)
     if rule.sampling == "pool":
-        return _pool_taps(low, high, limit, rule)
+        return _pool_taps(rois, rule, axis)
+    low, high, limit = _axis(rois, axis)
     return _align_taps(low, high, limit, rule)
+
+
+def pool_range(
+    rois: RoIs, rule: AssemblyRule, axis: int
+) -> tuple[Int[Tensor, "roi bin"], Int[Tensor, "roi bin"]]:
+    """Return the first cell that each bin touches along an axis and the one after the last.
+
+    A bin outside the image touches none: both are the same border.
+
+    The edges are float32 in the release's order of operations: where an edge falls an ulp
+    beside a whole number the bin gains a cell, and released weights were trained with that.
+    """
+    low, high, limit = _axis(rois, axis)
+    low, high = low.float(), high.float()
+    if rule.round_boxes:
+        low, high = round_half_away(low), round_half_away(high - 1) + 1
+    # 0-dimensional tensors, because a division by a number may become a multiplication
+    scale, bins = low.new_full((), 1 / rule.stride), low.new_full((), rule.out_size)
+    start = low * scale
+    width = (high * scale - start).clamp(min=MIN_POOL_CELLS) / bins
+    edges = torch.arange(rule.out_size + 1, device=low.device)
+    start, width, limit = start[:, None], width[:, None], limit[:, None]
+    first = (edges[:-1] * width + start).floor().long().clamp(min=0).minimum(limit)
+    last = (edges[1:] * width + start).ceil().long().clamp(min=0).minimum(limit)
+    return first, last
 
 
 def native_range(
@@ -229,33 +254,16 @@ def _axis(
     return boxes[:, 1 - axis], boxes[:, 3 - axis], rois.cells[rois.image_index, axis].long()
 
 
-def _pool_taps(
-    low: Float[Tensor, " roi"],
-    high: Float[Tensor, " roi"],
-    limit: Int[Tensor, " roi"],
-    rule: AssemblyRule,
-) -> AxisTaps:
-    """Return the cells that each bin touches, equally weighted.
-
-    The edges are float32 in the release's order of operations: where an edge falls an ulp
-    beside a whole number the bin gains a cell, and released weights were trained with that.
-    """
-    weight_type, low, high = low.dtype, low.float(), high.float()
-    if rule.round_boxes:
-        low, high = round_half_away(low), round_half_away(high - 1) + 1
-    # 0-dimensional tensors, because a division by a number may become a multiplication
-    scale, bins = low.new_tensor(1 / rule.stride), low.new_tensor(rule.out_size)
-    start = low * scale
-    width = (high * scale - start).clamp(min=MIN_POOL_CELLS) / bins
-    edges = torch.arange(rule.out_size + 1, device=low.device)
-    start, width, limit = start[:, None], width[:, None], limit[:, None]
-    first = (edges[:-1] * width + start).floor().long().clamp(min=0).minimum(limit)
-    last = (edges[1:] * width + start).ceil().long().clamp(min=0).minimum(limit)
+def _pool_taps(rois: RoIs, rule: AssemblyRule, axis: int) -> AxisTaps:
+    """Return the cells that each bin touches, equally weighted."""
+    first, last = pool_range(rois, rule, axis)
+    limit = rois.cells[rois.image_index, axis].long()
     counts = (last - first).clamp(min=0)
     used = counts.amax(dim=1).clamp(min=1)
-    taps = torch.arange(int(used.max()) if len(used) else 1, device=low.device)
+    taps = torch.arange(int(used.max()) if len(used) else 1, device=first.device)
     cells = (first[..., None] + taps).minimum(last[..., None] - 1)
-    cells = cells.clamp(min=0).minimum(limit[..., None] - 1)
+    cells = cells.clamp(min=0).minimum(limit[:, None, None] - 1)
+    weight_type = _coordinate_type(rois.boxes)
     weights = (taps < counts[..., None]) / counts[..., None].clamp(min=1).to(weight_type)
     return AxisTaps(cells=cells, weights=weights, used=used)
 
