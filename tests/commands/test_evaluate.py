@@ -1,6 +1,8 @@
 """`fcis evaluate`: its files, and annotation files and weights that it refuses."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 from PIL import Image
 
 from fcis.build import build_model
-from fcis.commands.evaluate import dataset_ids
+from fcis.commands.evaluate import dataset_ids, write_picture
 from fcis.data.dataset import Category, Dataset
 from fcis.errors import InputError
+from fcis.evaluation.confusion import Confusion
 from fcis.predictor import Predictor
 from fcis.weights.file import load_weights, read_info, save_weights
 
@@ -24,7 +27,7 @@ def perfect(monkeypatch):
     def detect(self, images):
         names = self.info.model.class_names
         found = Instances(
-            size=images[0].shape[:2],
+            size=images[0].image.shape[:2],
             scores=np.array([0.95], dtype=np.float32),
             labels=np.array([1]),
             crops=(MaskCrop(top=10, left=10, bits=np.ones((20, 20), dtype=bool)),),
@@ -50,7 +53,10 @@ def test_figures_and_detections(fcis, annotate, tiny_weights, tmp_path, perfect,
     data = json.loads(figures.read_text())
     assert data.keys() == {
         "segm", "bbox", "voc", "dsb", "per_class", "images", "max_detections", "seconds_per_image",
+        "confusion",
     }  # fmt: skip
+    counts = np.array(data["confusion"]["counts"])
+    assert np.trace(counts) == counts.sum() == 2
     assert (data["segm"]["AP"], data["bbox"]["AP50"]) == (pytest.approx(1.0),) * 2
     assert data["segm"]["AP_medium"] is None
     assert list(data["dsb"]) == [f"{i / 100:.2f}" for i in range(50, 95, 5)]
@@ -108,7 +114,8 @@ def test_deep_images_are_read_with_the_percentiles_of_the_weights(
     detect = Predictor.detect
 
     def spy(self, images):
-        seen.append(int(images[0][40, 30, 0]) - int(images[0][10, 10, 0]))
+        levels = images[0].image
+        seen.append(int(levels[40, 30, 0]) - int(levels[10, 10, 0]))
         return detect(self, images)
 
     monkeypatch.setattr(Predictor, "detect", spy)
@@ -289,7 +296,35 @@ def test_missing_weights_and_empty_run_folders(refused, annotate, tmp_path):
     assert f"{tmp_path}: this folder has no best.safetensors; give a run folder whose" in error
 
 
-@pytest.mark.parametrize("option", ["--json", "--predictions"])
+def test_the_confusion_matrix_as_a_picture(fcis, annotate, tiny_weights, tmp_path, perfect):
+    path = annotate(tmp_path)
+    picture = tmp_path / "deep" / "confusion.png"
+    code, out, _ = fcis(
+        "evaluate", "--data", path, "--weights", tiny_weights, "--confusion", picture
+    )
+    assert code == 0 and out.endswith(f"confusion matrix: {picture}\n")
+    assert "annotated, found" in out
+    with Image.open(picture) as image:
+        assert min(image.size) > 300
+
+
+def test_a_picture_that_cannot_be_written(refused, annotate, tiny_weights, tmp_path, monkeypatch):
+    data = annotate(tmp_path)
+    wrong = tmp_path / "confusion.txt"
+    monkeypatch.setattr(Predictor, "detect", None)
+    error = refused("evaluate", "--data", data, "--weights", tiny_weights, "--confusion", wrong)
+    assert f"--confusion {wrong}: must end in .png, .pdf, .svg" in error
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    matrix = Confusion(names=("a", "background"), counts=np.zeros((2, 2), dtype=np.int64))
+    with pytest.raises(InputError, match=r"c\.png: cannot be written \(No space left on device\)"):
+        write_picture(tmp_path / "c.png", matrix)
+
+
+@pytest.mark.parametrize("option", ["--json", "--predictions", "--confusion"])
 def test_unwritable_files_are_refused_before_the_work(
     refused, annotate, tiny_weights, tmp_path, option, monkeypatch
 ):

@@ -42,7 +42,9 @@ def test_the_contract_of_the_json_form(nuclei):
         "images",
         "max_detections",
         "seconds_per_image",
+        "confusion",
     ]
+    assert document.pop("confusion")["classes"] == ["nucleus", "background"]
     assert list(document["segm"]) == list(document["bbox"]) == FIGURES
     assert list(document["voc"]) == [
         "mAP_r@0.5",
@@ -143,9 +145,14 @@ def test_summary_is_a_readable_table(crowded_street, make):
         assert row[1:] == ["-" if v is None else f"{v:.3f}" for v in values]
     assert f"{report.voc[0.5].eleven_point:.3f} at IoU 0.5" in text
     assert f"{report.dsb['0.70']:.3f} at IoU 0.70" in text
-    assert [row.split()[-1] for row in text.splitlines() if row.startswith("thing")] == [
+    figures, matrix = text.split("annotated, found")
+    assert [row.split()[-1] for row in figures.splitlines() if row.startswith("thing")] == [
         "0.250",
         "0.500",
+    ]
+    counts = report.confusion.counts.tolist()
+    assert [row.split()[-3:] for row in matrix.splitlines()[1:]] == [
+        [str(count or ".") for count in row] for row in counts
     ]
     assert max(map(len, text.splitlines())) <= 110
 

@@ -1,8 +1,12 @@
 import lightning
 import pytest
+from PIL import Image
 
 from fcis.training.callbacks import Metrics, Progress, Validation
+from fcis.training.checkpoints import Checkpoints
 from fcis.training.metrics import read_metrics
+from fcis.training.pictures import Pair
+from fcis.training.stopping import Best
 
 from .conftest import FakeTrainer, steps
 
@@ -48,15 +52,17 @@ def test_a_resumed_run_writes_the_same_rows(tmp_path, module, stop, crash):
     assert shown(torn) == shown(whole)
 
 
-def validation_of(folder, every, aps):
+def validation_of(folder, every, aps, *, metric="AP", patience=0, **options):
     """A validation that finds the given APs, and the list of what was kept."""
     kept, found = [], iter(aps)
 
     def validate():
         ap = next(found)
-        return {"AP": ap, "AP50": 2 * ap, "AP75": ap / 2, "dsb@0.50": 0.0}
+        loss = {"loss": 10 - 10 * ap} if metric == "loss" else {}
+        return {"AP": ap, "AP50": 2 * ap, "AP75": ap / 2, "box_AP": 1 - ap, "dsb@0.50": 0.0} | loss
 
-    return Validation(every, Metrics(folder, 1), validate, kept.append), kept
+    best = Best(metric, patience)
+    return Validation(every, Metrics(folder, 1), validate, kept.append, best=best, **options), kept
 
 
 def test_the_best_weights_are_kept(tmp_path, module):
@@ -64,7 +70,7 @@ def test_the_best_weights_are_kept(tmp_path, module):
     trainer = FakeTrainer(10)
     steps(trainer, module, [validation], 1, 10)
     assert [k["AP"] for k in kept] == [0.1, 0.3]  # an equal one is no better
-    assert (validation.best, validation.best_step) == (0.3, 6)
+    assert (validation.best.value, validation.best.step) == (0.3, 6)
     rows = read_metrics(tmp_path)
     assert [(r["step"], r["val_AP"], r["val_AP50"]) for r in rows] == [
         ("3", "0.1", "0.2"), ("6", "0.3", "0.6"), ("9", "0.3", "0.6"), ("10", "0.2", "0.4")
@@ -75,7 +81,7 @@ def test_the_best_weights_are_kept(tmp_path, module):
 def test_weights_that_find_nothing_are_kept_if_there_are_no_better_ones(tmp_path, module):
     validation, kept = validation_of(tmp_path, 0, [0.0])
     steps(FakeTrainer(4), module, [validation], 1, 4)
-    assert len(kept) == 1 and validation.best_step == 4
+    assert len(kept) == 1 and validation.best.step == 4
 
 
 def test_a_resumed_validation_knows_the_best(tmp_path, module):
@@ -85,7 +91,72 @@ def test_a_resumed_validation_knows_the_best(tmp_path, module):
     resumed.load_state_dict(validation.state_dict())
     steps(FakeTrainer(9), module, [resumed], 4, 9)
     assert [k["AP"] for k in kept] == [0.4]
-    assert (resumed.best, resumed.best_step) == (0.4, 9)
+    assert (resumed.best.value, resumed.best.step) == (0.4, 9)
+
+
+@pytest.mark.parametrize(
+    ("metric", "kept_at", "said"),
+    [
+        ("box_AP", [0.3, 0.2], "step 4: mask AP 0.200, AP50 0.400, AP75 0.100; box_AP 0.800\n"),
+        ("loss", [0.3, 0.4], "step 6: mask AP 0.400, AP50 0.800, AP75 0.200; loss 6.000\n"),
+        ("AP50", [0.3, 0.4], "step 6: mask AP 0.400, AP50 0.800, AP75 0.200\n"),
+    ],
+)
+def test_the_best_on_the_chosen_figure(tmp_path, module, capsys, metric, kept_at, said):
+    validation, kept = validation_of(tmp_path, 2, [0.3, 0.2, 0.4], metric=metric)
+    steps(FakeTrainer(6), module, [validation], 1, 6)
+    assert [k["AP"] for k in kept] == kept_at
+    assert said in capsys.readouterr().out
+    rows = read_metrics(tmp_path)
+    assert [r["val_box_AP"] for r in rows] == ["0.7", "0.8", "0.6"]
+    assert [r["val_loss"] for r in rows] == (["7", "8", "6"] if metric == "loss" else [""] * 3)
+
+
+def test_a_run_stops_when_it_does_not_become_better(tmp_path, module, capsys):
+    validation, kept = validation_of(tmp_path, 5, [0.1, 0.3, 0.2, 0.3, 0.9], patience=2)
+    metrics, trainer = validation.metrics, FakeTrainer(90)
+    checkpoints = Checkpoints(tmp_path, 7)
+    metrics.on_train_start(trainer, module)
+    steps(trainer, module, [metrics, validation, checkpoints], 1, 19)
+    assert not trainer.should_stop and trainer.saved[-1] == ("last.ckpt", 14)
+    steps(trainer, module, [metrics, validation, checkpoints], 20, 20)
+    assert trainer.should_stop and trainer.saved[-1] == ("last.ckpt", 20)
+    assert [k["AP"] for k in kept] == [0.1, 0.3]
+    assert "step 20: stopping, AP has not become better since step 10\n" in capsys.readouterr().out
+
+
+def test_a_run_that_stops_between_two_rows_writes_what_is_left(tmp_path, module):
+    validation, _ = validation_of(tmp_path, 3, [0.3, 0.2], patience=1)
+    trainer, metrics = FakeTrainer(90), validation.metrics
+    metrics.on_train_start(trainer, module)
+    steps(trainer, module, [metrics, validation], 1, 6)
+    assert trainer.should_stop
+    rows = read_metrics(tmp_path)
+    assert [(r["step"], r["loss"], r["val_AP"]) for r in rows] == [
+        ("3", "", "0.3"), ("6", "3.5", ""), ("6", "", "0.2")
+    ]  # fmt: skip
+    metrics.flush(trainer, module)
+    assert read_metrics(tmp_path) == rows
+
+
+def test_the_last_step_is_no_early_stop(tmp_path, module):
+    validation, _ = validation_of(tmp_path, 3, [0.3, 0.2], patience=1)
+    trainer = FakeTrainer(6)
+    steps(trainer, module, [validation], 1, 6)
+    assert validation.best.is_over and not trainer.should_stop
+
+
+def test_pictures_are_written_at_each_validation(tmp_path, module):
+    colors = iter(["red", "green"])
+
+    def draw():
+        picture = Image.new("RGB", (40, 30), next(colors))
+        return [Pair(name="a.png", annotated=picture, found=picture, titles=("a", "b"))]
+
+    validation, _ = validation_of(tmp_path, 3, [0.3, 0.2], draw=draw)
+    steps(FakeTrainer(6), module, [validation], 1, 6)
+    names = sorted(p.name for p in (tmp_path / "pictures").iterdir())
+    assert names == ["step-000003.png", "step-000006.png"]
 
 
 def test_the_model_is_evaluated_and_goes_back_to_training(tmp_path, module):
@@ -95,7 +166,7 @@ def test_the_model_is_evaluated_and_goes_back_to_training(tmp_path, module):
         modes.append(module.model.backbone.bn1.training)
         return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
 
-    validation = Validation(1, Metrics(tmp_path, 1), validate, lambda _: None)
+    validation = Validation(1, Metrics(tmp_path, 1), validate, lambda _: None, best=Best())
     module.train()
     steps(FakeTrainer(5), module, [validation], 1, 1)
     assert modes == [False]

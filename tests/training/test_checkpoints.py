@@ -1,3 +1,4 @@
+import errno
 import math
 import os
 import pickle
@@ -33,6 +34,42 @@ def test_a_checkpoint_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     assert loaded["global_step"] == 1 and loaded["weights"].tolist() == [0, 1, 2, 3, 4]
     files.save_checkpoint({"weights": torch.zeros(5), "global_step": 2}, path)
     assert files.load_checkpoint(path)["global_step"] == 2
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_a_run_that_stops_early_leaves_a_checkpoint(tmp_path, module):
+    trainer = FakeTrainer(11)
+    trainer.should_stop = True
+    steps(trainer, module, [Checkpoints(tmp_path, 4)], 3, 3)
+    assert trainer.saved == [("last.ckpt", 3)]
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
+    """The writer of torch turns what the system says into an error of its own."""
+    path, files, save = tmp_path / "last.ckpt", AtomicCheckpoints(), torch.save
+    files.save_checkpoint({"weights": torch.arange(5), "global_step": 1}, path)
+    before = path.read_bytes()
+
+    class FullDisk:
+        def __init__(self, file):
+            self.file, self.room = file, 10_000
+
+        def write(self, data):
+            if len(data) > self.room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.room -= len(data)
+            return self.file.write(data)
+
+        def flush(self):
+            self.file.flush()
+
+    monkeypatch.setattr("torch.save", lambda data, file: save(data, FullDisk(file)))
+    with pytest.raises(InputError) as caught:
+        files.save_checkpoint({"weights": torch.zeros(5000), "global_step": 2}, path)
+    assert str(caught.value) == (
+        f"{path}: cannot be written (No space left on device); make room and go on with --resume"
+    )
+    assert path.read_bytes() == before and files.load_checkpoint(path)["global_step"] == 1
     assert os.listdir(tmp_path) == ["last.ckpt"]
 
 

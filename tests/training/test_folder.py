@@ -32,9 +32,12 @@ def test_a_run_is_gone_on_with_only_if_asked(tmp_path, tiny):
         check_folder(tmp_path, tiny, resume=False)
     assert check_folder(tmp_path, tiny, resume=True) == Progressed()
     torch.save(checkpoint(), tmp_path / "last.ckpt")
-    assert check_folder(tmp_path, tiny, resume=True) == Progressed(
-        path=tmp_path / "last.ckpt", steps=7, best=0.25, best_step=5
-    )
+    expected = Progressed(path=tmp_path / "last.ckpt", steps=7, best=0.25, best_step=5)
+    assert check_folder(tmp_path, tiny, resume=True) == expected
+    state = checkpoint()
+    state["callbacks"]["Validation"]["stale"] = 2
+    torch.save(state, tmp_path / "last.ckpt")
+    assert check_folder(tmp_path, tiny, resume=True) == replace(expected, stale=2)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,22 @@ def test_another_recipe_is_refused_naming_the_field(tmp_path, tiny, key, value, 
     begin_folder(tmp_path, tiny)
     with pytest.raises(InputError, match=message):
         check_folder(tmp_path, with_setting(tiny, key, value), resume=True)
+
+
+@pytest.mark.parametrize("setting", ["patience", "pictures"])
+def test_what_does_not_change_the_weights_may_be_another(tmp_path, tiny, setting):
+    begin_folder(tmp_path, tiny)
+    check_folder(tmp_path, with_setting(tiny, setting, "7"), resume=True)
+
+
+def test_an_open_batch_is_that_of_the_run(tmp_path, tiny):
+    begin_folder(tmp_path, tiny)
+    assert check_folder(tmp_path, tiny, resume=True).batch == 0
+    open_batch = with_setting(tiny, "batch", "0")
+    assert check_folder(tmp_path, open_batch, resume=True).batch == tiny.training.batch
+    other = with_setting(open_batch, "steps", "3")
+    with pytest.raises(InputError, match=r"was begun with training\.steps = 20, not 3"):
+        check_folder(tmp_path, other, resume=True)
 
 
 def test_another_description_is_no_other_recipe(tmp_path, tiny):

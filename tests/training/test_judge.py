@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from fcis.build import build_model
+from fcis.predictor import Predictor
 from fcis.training.judge import Judge
+from fcis.training.validation_loss import ValidationLoss
 from fcis.weights.file import WeightsInfo, load_weights, read_info
 
 
@@ -24,13 +26,14 @@ def test_a_perfect_detector_scores_one(judge, val_set, monkeypatch):
 
     monkeypatch.setattr("fcis.predictor.Predictor.detect_dataset", lambda *_: iter([Perfect()]))
     figures = judge.validate()
-    assert figures == pytest.approx({"AP": 1.0, "AP50": 1.0, "AP75": 1.0, "dsb@0.50": 1.0})
+    names = {"AP", "AP50", "AP75", "box_AP", "dsb@0.50"}
+    assert figures == pytest.approx(dict.fromkeys(names, 1.0))
     judge.keep(figures)
     info = read_info(judge.path)
     seen = {a["category_id"] for a in val_set.to_coco()["annotations"]}
     expected = tuple(0.75 if i in seen else 0.5 for i in info.model.category_ids)
     assert info.thresholds == expected and 0.75 in expected
-    assert dict(info.metrics) == pytest.approx(figures)
+    assert dict(info.metrics) == pytest.approx(dict.fromkeys(names - {"box_AP"}, 1.0))
 
 
 def test_an_untrained_network_scores_low_and_is_kept_as_it_is(judge, tiny):
@@ -49,4 +52,30 @@ def test_without_objects_the_figures_are_zero(judge, val_set):
     judge.val_set = replace(
         val_set, images=tuple(replace(r, annotations=()) for r in val_set.images)
     )
-    assert judge.validate() == {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "dsb@0.50": 0.0}
+    names = ("AP", "AP50", "AP75", "box_AP", "dsb@0.50")
+    assert judge.validate() == dict.fromkeys(names, 0.0)
+
+
+@pytest.mark.parametrize("metric", ["loss", "box_AP"])
+def test_the_chosen_figure_is_kept_with_the_weights(tiny, val_set, judge, metric):
+    judge.metric, judge.loss = metric, ValidationLoss(val_set, tiny)
+    figures = judge.validate()
+    assert figures["loss"] == judge.loss.measure(judge.model)
+    judge.keep(figures)
+    kept = dict(read_info(judge.path).metrics)
+    assert kept == {name: figures[name] for name in ("AP", "AP50", "AP75", "dsb@0.50", metric)}
+
+
+def test_pictures_show_what_passes_the_thresholds(tiny, val_set, tmp_path):
+    info = WeightsInfo(model=tiny.model)
+    model = build_model(tiny.model, seed=4)
+    judge = Judge(model, val_set, info=info, path=tmp_path / "best.safetensors", pictures=2)
+    judge.validate()
+    pairs = judge.pictures()
+    chosen = [val_set.images[0], val_set.images[1]]
+    assert [pair.name for pair in pairs] == [record.file_name for record in chosen]
+    predictor = Predictor(model, judge.info)
+    for pair, record in zip(pairs, chosen, strict=True):
+        (found,) = predictor.detect([record.read()])
+        shown = predictor.shown(found)
+        assert pair.titles[1] == f"{len(shown)} found" and len(shown) < len(found)

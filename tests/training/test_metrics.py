@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 from PIL import Image
 
@@ -51,6 +54,38 @@ def test_a_table_that_cannot_be_written(tmp_path):
         add_metrics(tmp_path, 1, {"loss": 1.0})
 
 
+def test_a_table_with_fewer_columns_goes_on(tmp_path):
+    """Of a run that an older version began."""
+    old = "step,loss,val_AP\r\n20,1.5,\r\n20,,0.25\r\n"
+    (tmp_path / "metrics.csv").write_text(old, newline="")
+    rows = read_metrics(tmp_path)
+    assert [(r["step"], r["loss"], r["val_AP"], r["val_loss"]) for r in rows] == [
+        ("20", "1.5", "", ""), ("20", "", "0.25", "")
+    ]  # fmt: skip
+    write_metrics(tmp_path, rows)
+    add_metrics(tmp_path, 40, {"val_loss": 3.5})
+    assert read_metrics(tmp_path)[:2] == rows
+    assert read_metrics(tmp_path)[2]["val_loss"] == "3.5"
+
+
+def test_a_full_disk_leaves_the_table_and_the_curves(tmp_path, monkeypatch):
+    write_metrics(tmp_path, [])
+    draw_curves(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    for write, name in (
+        (lambda: write_metrics(tmp_path, [dict.fromkeys(COLUMNS, "1")]), "metrics.csv"),
+        (lambda: draw_curves(tmp_path), "curves.png"),
+    ):
+        with pytest.raises(InputError, match=rf"{name}: cannot be written \(No space left on dev"):
+            write()
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 def test_curves_are_drawn_with_and_without_figures(tmp_path):
     write_metrics(tmp_path, [])
     draw_curves(tmp_path)
@@ -62,4 +97,9 @@ def test_curves_are_drawn_with_and_without_figures(tmp_path):
     draw_curves(tmp_path)
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.size == (1210, 462)
-        assert picture.convert("RGB").tobytes() != empty
+        plain = picture.convert("RGB").tobytes()
+    assert plain != empty
+    add_metrics(tmp_path, 60, {"val_loss": 0.8})
+    draw_curves(tmp_path)
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.convert("RGB").tobytes() != plain

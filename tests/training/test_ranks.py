@@ -17,6 +17,7 @@ from fcis.data.scenes import scene_dataset
 from fcis.errors import InputError
 from fcis.recipe import TrainingRecipe
 from fcis.training import ranks
+from fcis.training.ema import AVERAGE
 
 STARTED = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_PROCID")
 
@@ -147,25 +148,31 @@ def checkpoint(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_learn_what_one_learns(tmp_path, accumulate):
+@pytest.mark.parametrize("more", [{}, {"accumulate": 2, "ema": 0.9, "validation_loss": "true"}])
+def test_two_processes_learn_what_one_learns(tmp_path, more):
     """In float64, with half the images each; 53 validation images, one of them has one more."""
     one, two = tmp_path / "one", tmp_path / "two"
-    alone = run(train_command(one, batch=2, accumulate=accumulate))
+    alone = run(train_command(one, batch=2, **more))
     assert alone.returncode == 0, alone.stderr
-    together = run(train_command(two, batch=1, accumulate=accumulate, devices=2))
+    together = run(train_command(two, batch=1, devices=2, **more))
     assert together.returncode == 0, together.stderr
     assert together.stdout.count("best mask AP") == 1  # the other one is silent
     first, second = checkpoint(one), checkpoint(two)
     assert first["state_dict"].keys() == second["state_dict"].keys()
-    for name, value in first["state_dict"].items():
-        assert (value.double() - second["state_dict"][name].double()).abs().max() < 1e-9, name
+    assert (AVERAGE in first) == (AVERAGE in second) == ("ema" in more)
+    for states in ("state_dict", AVERAGE):
+        for name, value in first.get(states, {}).items():
+            assert (value.double() - second[states][name].double()).abs().max() < 1e-9, name
     assert first["callbacks"] == second["callbacks"]
     figures = [
-        [line.split(",")[-3:] for line in (f / "metrics.csv").read_text().splitlines()]
+        [line.split(",")[-6:] for line in (f / "metrics.csv").read_text().splitlines()]
         for f in (one, two)
     ]
-    assert figures[0] == figures[1]
+    assert figures[0] == figures[1] and len(figures[0]) > 1
+    assert bool(figures[0][-1][-1]) == ("validation_loss" in more)
+    sheets = [next((f / "pictures").iterdir()) for f in (one, two)]
+    with Image.open(sheets[0]) as single, Image.open(sheets[1]) as both:
+        assert single.size == both.size
 
 
 @pytest.mark.slow

@@ -23,6 +23,8 @@ from fcis.recipe_json import from_json, to_json
 from fcis.recipes import named_recipe
 from fcis.training import run
 from fcis.training.callbacks import Progress
+from fcis.training.ema import AVERAGE
+from fcis.training.judge import Judge
 from fcis.training.run import for_dataset, train
 from fcis.weights.file import read_info, save_weights
 
@@ -80,9 +82,10 @@ def assert_same_run(first, second):
         torch.load(f / "last.ckpt", map_location="cpu", weights_only=True) for f in (first, second)
     )
     assert one["global_step"] == two["global_step"]
-    assert one["state_dict"].keys() == two["state_dict"].keys()
-    for name, value in one["state_dict"].items():
-        assert torch.equal(value, two["state_dict"][name]), name
+    for states in ("state_dict", AVERAGE):
+        assert one.get(states, {}).keys() == two.get(states, {}).keys()
+        for name, value in one.get(states, {}).items():
+            assert torch.equal(value, two[states][name]), name
     for a, b in zip(
         _tensors(one["optimizer_states"]), _tensors(two["optimizer_states"]), strict=True
     ):
@@ -127,7 +130,7 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped(
                 train(short, small_set, small_val, folder, resume=True)
     resumed = train(short, small_set, small_val, folder, resume=True)
     assert_same_run(whole.folder, folder)
-    assert (resumed.best_ap, resumed.best_step) == (whole.best_ap, whole.best_step)
+    assert (resumed.best, resumed.best_step) == (whole.best, whole.best_step)
 
 
 SCRIPT = """
@@ -209,10 +212,12 @@ def finish(process, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_run_survives_being_killed_anywhere(tmp_path, tiny, workers):
+@pytest.mark.parametrize(
+    ("workers", "more"), [(0, {}), (1, {"ema": 0.9, "validation_loss": True, "patience": 9})]
+)
+def test_a_run_survives_being_killed_anywhere(tmp_path, tiny, workers, more):
     recipe = with_training(
-        tiny, steps=24, accumulate=2, workers=workers, validate_every=10, checkpoint_every=4
+        tiny, steps=24, accumulate=2, workers=workers, validate_every=10, checkpoint_every=4, **more
     )
     finish(start(tmp_path / "whole", recipe), 0)
     torn = tmp_path / "torn"
@@ -258,6 +263,7 @@ def test_what_a_run_leaves(whole, short, small_set):
         "metrics.csv",
         "tensorboard",
         "curves.png",
+        "pictures",
     }
     assert set(os.listdir(folder)) == names
     recipe = from_json(Recipe, json.loads((folder / "recipe.json").read_text()), "recipe")
@@ -266,7 +272,11 @@ def test_what_a_run_leaves(whole, short, small_set):
     assert info.model == short.model and info.recipe == "tiny"
     assert len(info.thresholds) == 8 and all(0 <= t <= 1 for t in info.thresholds)
     assert dict(info.metrics).keys() == {"AP", "AP50", "AP75", "dsb@0.50"}
-    assert dict(info.metrics)["AP"] == result.best_ap
+    assert dict(info.metrics)["AP"] == result.best
+    sheets = sorted(os.listdir(folder / "pictures"))
+    assert sheets == ["step-000005.png", "step-000008.png"]
+    assert (result.recipe, result.steps, result.images) == (short, 8, 16)
+    assert not result.stopped_early
     objects = sum(len(r.annotations) for r in small_set.images)
     assert info.training_data == f"scenes:5:1: 5 images, {objects} objects"
     assert result.seconds > 0 and result.new_arrays == ()
@@ -281,7 +291,7 @@ def test_the_best_file_alone_is_enough_to_predict(tmp_path, short, small_set, sm
     train(with_training(short, steps=2), small_set, small_val, tmp_path / "run")
     alone = tmp_path / "elsewhere.safetensors"
     (tmp_path / "run" / "best.safetensors").rename(alone)
-    predictor = load_predictor(alone)
+    predictor = load_predictor(alone, fold=False)
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]
     for name, value in predictor.model.state_dict().items():
         if not name.endswith("num_batches_tracked"):
@@ -293,7 +303,8 @@ def test_the_best_file_alone_is_enough_to_predict(tmp_path, short, small_set, sm
 def test_a_finished_run_resumed_changes_nothing(whole, short, small_set, small_val):
     before = {p: p.read_bytes() for p in whole.folder.iterdir() if p.is_file()}
     again = train(short, small_set, small_val, whole.folder, resume=True)
-    assert (again.best_ap, again.best_step) == (whole.best_ap, whole.best_step)
+    assert (again.best, again.best_step) == (whole.best, whole.best_step)
+    assert (again.images, again.steps, again.stopped_early) == (0, 8, False)
     assert {p: p.read_bytes() for p in whole.folder.iterdir() if p.is_file()} == before
 
 
@@ -323,7 +334,7 @@ def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path, short, small_set, sm
     """Else a second try, with the mistake put right, would be refused."""
     folder, recipe, data, weights = tmp_path / "run", short, small_set, None
     if kind == "recipe":
-        recipe = with_training(short, batch=0)
+        recipe = with_training(short, batch=-1)
     elif kind == "model":
         recipe = replace(short, model=replace(short.model, head=replace(short.model.head, k=0)))
     elif kind == "weights":
@@ -382,7 +393,7 @@ def test_weights_of_the_same_categories_are_taken_over_whole(
         weights=trained,
     )
     assert result.new_arrays == ()
-    for name, value in load_predictor(trained).model.state_dict().items():
+    for name, value in load_predictor(trained, fold=False).model.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             assert torch.equal(state[name], value), name
 
@@ -398,7 +409,7 @@ def test_weights_of_other_categories_keep_all_that_fits(
     recipe = for_dataset(with_training(short, seed=9), data)
     state, result = initial_state(monkeypatch, recipe, data, val, tmp_path / "b", weights=trained)
     assert result.new_arrays == ("head.classes.bias", "head.classes.weight")
-    for name, value in load_predictor(trained).model.state_dict().items():
+    for name, value in load_predictor(trained, fold=False).model.state_dict().items():
         if name == "head.classes.weight":
             assert not torch.equal(state[name], value)
         elif not name.endswith("num_batches_tracked") and name != "head.classes.bias":
@@ -454,6 +465,146 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line(tmp_path, tiny, worke
         train(recipe, dataset, dataset, tmp_path / "run")
     assert "bad.png" in str(caught.value)
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def watched(short):
+    """The short run with all that may be looked at; every second validation is no better."""
+    return with_training(
+        short, ema=0.9, metric="loss", patience=3, validation_loss=True, validate_every=2
+    )
+
+
+@pytest.mark.slow
+def test_a_resumed_run_with_averaged_weights_is_the_run_that_was_never_stopped(
+    tmp_path, monkeypatch, watched, short, small_set, small_val
+):
+    result = train(watched, small_set, small_val, tmp_path / "whole")
+    for step in (2, 4, 7):  # 4: after a validation, before a checkpoint
+        with monkeypatch.context() as patch:
+            stopping_at(patch, step, PowerCut())
+            with pytest.raises(PowerCut):
+                train(watched, small_set, small_val, tmp_path / "torn", resume=True)
+    resumed = train(watched, small_set, small_val, tmp_path / "torn", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "torn")
+    assert (resumed.best, resumed.best_step) == (result.best, result.best_step)
+    state = torch.load(tmp_path / "whole" / "last.ckpt", weights_only=True)
+    plain = train(short, small_set, small_val, tmp_path / "plain")
+    other = torch.load(plain.folder / "last.ckpt", weights_only=True)
+    assert AVERAGE not in other
+    differs = 0
+    for name, value in other["state_dict"].items():  # being watched changes nothing
+        assert torch.equal(state["state_dict"][name], value), name
+        differs += not torch.equal(state[AVERAGE][name.removeprefix("model.")], value)
+    assert differs > 20
+    rows = [r for r in rows_of(tmp_path / "whole") if r["val_loss"]]
+    assert [r["step"] for r in rows] == ["2", "4", "6", "8"]
+    assert min(float(r["val_loss"]) for r in rows) == pytest.approx(result.best, rel=1e-5)
+
+
+def test_the_averaged_weights_are_validated_and_kept(tmp_path, short, small_set, small_val):
+    recipe = with_training(short, steps=2, ema=0.9)
+    train(recipe, small_set, small_val, tmp_path)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    best = load_predictor(tmp_path / "best.safetensors", fold=False).model.state_dict()
+    latest = 0
+    for name, value in best.items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(value, state[AVERAGE][name]), name
+            latest += torch.equal(value, state["state_dict"][f"model.{name}"])
+    assert latest < len(best) / 2
+
+
+def without_progress(monkeypatch):
+    """Make all validations find the same figures."""
+    validate = Judge.validate
+
+    def same(self):
+        return dict.fromkeys(validate(self), 0.25)
+
+    monkeypatch.setattr(Judge, "validate", same)
+
+
+def test_a_run_that_stopped_early_does_not_go_on_by_itself(
+    tmp_path, monkeypatch, short, small_set, small_val
+):
+    recipe = with_training(short, patience=2, validate_every=1)
+    with monkeypatch.context() as patch:
+        without_progress(patch)
+        result = train(recipe, small_set, small_val, tmp_path / "run")
+        assert result.stopped_early and (result.steps, result.images) == (3, 6)
+        assert (result.best, result.best_step) == (0.25, 1)
+        before = {p: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+        again = train(recipe, small_set, small_val, tmp_path / "run", resume=True)
+        assert again.stopped_early and (again.steps, again.images) == (3, 0)
+        assert (again.best, again.best_step) == (0.25, 1)
+    assert {p: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()} == before
+    rows = rows_of(tmp_path / "run")
+    assert [(r["step"], bool(r["loss"])) for r in rows][-2:] == [("3", True), ("3", False)]
+
+
+@pytest.mark.slow
+def test_a_run_that_stopped_early_can_be_told_to_go_on(
+    tmp_path, monkeypatch, short, small_set, small_val
+):
+    """It ends with the weights of a run that was never stopped."""
+    recipe = with_training(short, patience=1, validate_every=2)
+    with monkeypatch.context() as patch:
+        without_progress(patch)
+        train(recipe, small_set, small_val, tmp_path / "run")
+    patient = with_training(recipe, patience=0)
+    gone_on = train(patient, small_set, small_val, tmp_path / "run", resume=True)
+    assert (gone_on.steps, gone_on.stopped_early) == (8, False)
+    whole = train(patient, small_set, small_val, tmp_path / "whole")
+    one, two = (
+        torch.load(f / "last.ckpt", weights_only=True)["state_dict"]
+        for f in (gone_on.folder, whole.folder)
+    )
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_a_loss_needs_objects_to_validate_on(tmp_path, short, small_set, small_val):
+    empty = replace(small_val, images=tuple(replace(r, annotations=()) for r in small_val.images))
+    for recipe in (with_training(short, metric="loss"), with_training(short, validation_loss=True)):
+        with pytest.raises(InputError, match="no image has an object, so it has no loss"):
+            train(recipe, small_set, empty, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_open_batch_is_found_once(tmp_path, monkeypatch, capsys, short, small_set, small_val):
+    recipe = with_training(short, batch=0, accumulate=1, steps=3, checkpoint_every=1)
+    stopping_at(monkeypatch, 2, PowerCut())
+    with pytest.raises(PowerCut):
+        train(recipe, small_set, small_val, tmp_path)
+    assert capsys.readouterr().out.startswith("batch: 4 images at a time on cpu\n")
+    written = json.loads((tmp_path / "recipe.json").read_text())
+    assert written["training"]["batch"] == 4
+    monkeypatch.undo()
+    monkeypatch.setattr(run, "with_batch", None)  # a second try could find another
+    result = train(recipe, small_set, small_val, tmp_path, resume=True)
+    assert (result.recipe.training.batch, result.images) == (4, 8)
+    assert json.loads((tmp_path / "recipe.json").read_text()) == written
+    train(with_training(recipe, batch=4), small_set, small_val, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("batch", "remedy"),
+    [
+        (1, "begin again in another --out with smaller images (--set short_side="),
+        (4, "begin again in another --out with --set batch=2 --set accumulate=4, batch=0, which"),
+        (5, "--set batch=2 --set accumulate=6, "),
+    ],
+)
+def test_too_little_memory_is_said_in_one_line(
+    tmp_path, monkeypatch, short, small_set, small_val, batch, remedy
+):
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+    stopping_at(monkeypatch, 3, error)
+    with pytest.raises(InputError) as caught:
+        train(with_training(short, batch=batch), small_set, small_val, tmp_path)
+    message = f"device cpu: too little memory for {batch} image(s) at once in step 4; "
+    assert str(caught.value).startswith(message) and remedy in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow

@@ -3,22 +3,33 @@
 import argparse
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from fcis.coco_types import CocoDetection
 from fcis.commands.common import check_file, open_predictor, progress, write_json
 from fcis.data.dataset import Dataset
 from fcis.data.source import open_dataset
 from fcis.errors import InputError
+from fcis.evaluation.confusion import Confusion, draw_confusion
 from fcis.evaluation.report import Report, evaluate
 from fcis.predictor import Predictor
 from fcis.weights.file import WeightsInfo
 
+_PICTURES = (".png", ".pdf", ".svg")
+
 
 def run(options: argparse.Namespace) -> int:
     """Detect in every image, print the figures and write what was asked for."""
-    for option, path in (("--json", options.json), ("--predictions", options.predictions)):
+    named = {
+        "--json": options.json,
+        "--predictions": options.predictions,
+        "--confusion": options.confusion,
+    }
+    for option, path in named.items():
         if path is not None:
             check_file(option, path)
+    if options.confusion is not None:
+        _check_picture(options.confusion)
     predictor = open_predictor(options.weights, options.size, options.device)
     dataset = replace(open_dataset(options.data, options.images), name=options.data)
     report, found = evaluate_predictor(predictor, dataset)
@@ -29,7 +40,29 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         write_json(options.json, report.to_json())
         print(f"figures: {options.json}")
+    if options.confusion:
+        write_picture(options.confusion, report.confusion)
+        print(f"confusion matrix: {options.confusion}")
     return 0
+
+
+def write_picture(path: Path, confusion: Confusion) -> None:
+    """Write the picture of a confusion matrix.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        draw_confusion(confusion).savefig(path, dpi=110)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); make room or choose another place"
+        ) from None
+
+
+def _check_picture(path: Path) -> None:
+    if path.suffix.lower() not in _PICTURES:
+        raise InputError(f"--confusion {path}: must end in {', '.join(_PICTURES)}")
 
 
 def evaluate_predictor(

@@ -92,14 +92,28 @@ def greedy_hits(overlaps: CategoryOverlaps, min_iou: float) -> Bool[np.ndarray, 
     """
     hits = np.zeros(len(overlaps.scores), dtype=bool)
     for image in overlaps.images:
-        is_free = np.ones(image.iou.shape[1], dtype=bool)
-        for row in np.flatnonzero(image.iou.max(axis=1) >= min_iou):
-            free = np.where(is_free, image.iou[row], -1.0)
-            chosen = free.argmax()
-            if free[chosen] >= min_iou:
-                is_free[chosen] = False
-                hits[image.positions[row]] = True
+        for row, _ in greedy_pairs(image.iou, min_iou):
+            hits[image.positions[row]] = True
     return hits
+
+
+def greedy_pairs(
+    iou: Float[np.ndarray, "detection truth"], min_iou: float
+) -> list[tuple[int, int]]:
+    """Return which detection has which instance, one to one, matched in the order of the rows.
+
+    Each detection takes, of the instances that are still free, the one it overlaps most, if their
+    IoU is at least `min_iou`, which must be above 0.
+    """
+    pairs: list[tuple[int, int]] = []
+    is_free = np.ones(iou.shape[1], dtype=bool)
+    for row in np.flatnonzero((iou >= min_iou).any(axis=1)):
+        free = np.where(is_free, iou[row], -1.0)
+        chosen = int(free.argmax())
+        if free[chosen] >= min_iou:
+            is_free[chosen] = False
+            pairs.append((int(row), chosen))
+    return pairs
 
 
 def first_choice_hits(overlaps: CategoryOverlaps, min_iou: float) -> Bool[np.ndarray, " ranked"]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fcis.coco_types import CocoDataset, CocoDetection
 from fcis.evaluation.coco import CocoFigures, CocoResult, coco_figures
+from fcis.evaluation.confusion import Confusion, confusion_matrix
 from fcis.evaluation.dsb import dsb_figures
 from fcis.evaluation.overlaps import CategoryOverlaps, category_overlaps
 from fcis.evaluation.records import (
@@ -61,6 +62,7 @@ class Report:
         bbox: COCO figures of the boxes.
         voc: mAP^r at each mask IoU threshold.
         dsb: share of correct instances, by the mask IoU threshold as text.
+        confusion: found against annotated classes, at the operating thresholds.
         categories: in the order of the data set.
         max_detections: how many detections an image count at most.
         seconds_per_image: as measured by the caller, if it was.
@@ -70,6 +72,7 @@ class Report:
     bbox: CocoFigures
     voc: Mapping[float, AveragePrecision]
     dsb: Mapping[str, float | None]
+    confusion: Confusion
     categories: tuple[CategoryReport, ...]
     num_images: int
     max_detections: int
@@ -86,6 +89,7 @@ class Report:
             "images": self.num_images,
             "max_detections": self.max_detections,
             "seconds_per_image": self.seconds_per_image,
+            "confusion": self.confusion.to_json(),
         }
 
     def summary(self) -> str:
@@ -112,6 +116,8 @@ class Report:
         ]
         if 1 < len(self.categories) <= _MAX_ROWS:
             lines += self._category_lines()
+        if num_truth:
+            lines += self.confusion.lines()
         return "\n".join(lines)
 
     def _category_lines(self) -> list[str]:
@@ -136,7 +142,7 @@ def evaluate(
 
     Counted are detections with a score of at least `MIN_SCORE`, of each image the `max_detections`
     highest over all categories. `thresholds` are the operating thresholds by category id, for
-    `Report.dsb` alone; a category without one has `DEFAULT_THRESHOLD`.
+    `Report.dsb` and `Report.confusion` alone; a category without one has `DEFAULT_THRESHOLD`.
 
     Raises:
         InputError: detections and ground truth do not belong together.
@@ -154,6 +160,7 @@ def evaluate(
         bbox=bbox.overall,
         voc={min_iou: mean_average_precision(voc[min_iou]) for min_iou in IOU_THRESHOLDS},
         dsb=dsb_figures(overlaps, thresholds),
+        confusion=confusion_matrix(evaluation_set, thresholds),
         categories=_category_reports(evaluation_set, overlaps, segm, bbox, voc, thresholds),
         num_images=len(evaluation_set.image_sizes),
         max_detections=max_detections,

@@ -1,17 +1,28 @@
 """What happens around the steps: progress, metrics, validation."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import lightning
 from tqdm import tqdm
 
-from fcis.training.metrics import add_metrics, draw_curves, read_metrics, write_metrics
+from fcis.training.metrics import (
+    FIGURES,
+    VAL_LOSS,
+    add_metrics,
+    draw_curves,
+    read_metrics,
+    write_metrics,
+)
 from fcis.training.module import TrainingModule
+from fcis.training.pictures import Pair, log_pairs, write_sheet
 from fcis.training.ranks import from_main, is_main
+from fcis.training.stopping import Best
 
 _LOG_EVERY = 20  # steps a row of metrics.csv
+_SAID = ("AP", "AP50", "AP75")  # of a validation, in the terminal
+_DRAWN = tuple(name.removeprefix("val_") for name in (*FIGURES, VAL_LOSS))
 
 
 class Progress(lightning.Callback):
@@ -112,17 +123,22 @@ class Metrics(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Add up the losses; now and then write their means."""
-        latest = _latest(pl_module)
-        for name, value in latest.items():
+        for name, value in _latest(pl_module).items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
         step = trainer.global_step
-        if step % _LOG_EVERY and step != trainer.max_steps:
+        if step % _LOG_EVERY == 0 or step == trainer.max_steps:
+            self.flush(trainer, pl_module)
+
+    def flush(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the means since the last row, if there was a step since."""
+        if not self._count:
             return
         seconds = max(time.perf_counter() - self._since, 1e-9)
         images = (self._count - self._since_count) * self.images_a_step
         means = {name: value / self._count for name, value in self._sums.items()}
-        self.add(trainer, means | {"lr": latest["lr"], "images_per_second": images / seconds})
+        rate = _latest(pl_module)["lr"]
+        self.add(trainer, means | {"lr": rate, "images_per_second": images / seconds})
         self._sums, self._count = {}, 0
         self._since, self._since_count = time.perf_counter(), 0
 
@@ -141,11 +157,11 @@ class Validation(lightning.Callback):
     Of several processes all take part in `validate`, and the figures of the first one hold.
 
     The best figure so far is part of the checkpoint. `validate` returns the figures of the
-    present weights, and `keep` is called when their AP is the best.
+    present weights, `keep` is called when they are the best, and `draw` returns what was found in
+    some of the images. A run whose `best` is over ends with this step.
 
     Attributes:
-        best: the highest AP so far, below 0 before the first validation.
-        best_step: the step it was found in.
+        best: the best validation so far, on the figure that the recipe names.
     """
 
     def __init__(
@@ -154,23 +170,24 @@ class Validation(lightning.Callback):
         metrics: Metrics,
         validate: Callable[[], dict[str, float]],
         keep: Callable[[dict[str, float]], None],
+        *,
+        best: Best,
+        draw: Callable[[], Sequence[Pair]] = tuple,
     ) -> None:
         self.every = every
         self.metrics = metrics
         self.validate = validate
         self.keep = keep
-        self.best = -1.0
-        self.best_step = 0
+        self.best = best
+        self.draw = draw
 
     def state_dict(self) -> dict[str, object]:
         """Return what a resumed run must know."""
-        return {"best": self.best, "best_step": self.best_step}
+        return self.best.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
         """Go on from a checkpoint."""
-        best, step = state_dict["best"], state_dict["best_step"]
-        assert isinstance(best, float) and isinstance(step, int)
-        self.best, self.best_step = best, step
+        self.best.load_state_dict(state_dict)
 
     def on_train_batch_end(
         self,
@@ -188,17 +205,30 @@ class Validation(lightning.Callback):
         pl_module.eval()
         figures = from_main(self.validate())
         pl_module.train()
-        shown = {name: figures[name] for name in ("AP", "AP50", "AP75")}
-        self.metrics.add(trainer, {f"val_{k}": v for k, v in shown.items()})
-        is_best = figures["AP"] > self.best
-        if is_best:
-            self.best, self.best_step = figures["AP"], step
-        if not is_main():
-            return
-        tqdm.write(f"step {step}: mask " + ", ".join(f"{k} {v:.3f}" for k, v in shown.items()))
+        is_best = self.best.add(figures[self.best.metric], step)
+        if self.best.is_over and not last:
+            trainer.should_stop = True
+            self.metrics.flush(trainer, pl_module)
+        self.metrics.add(trainer, {f"val_{k}": figures[k] for k in _DRAWN if k in figures})
+        if is_main():
+            self._report(trainer, figures, is_best)
+
+    def _report(self, trainer: lightning.Trainer, figures: dict[str, float], is_best: bool) -> None:
+        """Say, keep and draw what a validation has found."""
+        step, metric, folder = trainer.global_step, self.best.metric, self.metrics.folder
+        shown = ", ".join(f"{name} {figures[name]:.3f}" for name in _SAID)
+        more = "" if metric in _SAID else f"; {metric} {figures[metric]:.3f}"
+        tqdm.write(f"step {step}: mask {shown}{more}")
+        if trainer.should_stop:
+            tqdm.write(
+                f"step {step}: stopping, {metric} has not become better since step {self.best.step}"
+            )
         if is_best:
             self.keep(figures)
-        draw_curves(self.metrics.folder)
+        if pairs := self.draw():
+            write_sheet(folder, step, pairs)
+            log_pairs(trainer.loggers, step, pairs)
+        draw_curves(folder)
 
 
 def _latest(module: lightning.LightningModule) -> dict[str, float]:

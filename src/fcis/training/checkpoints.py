@@ -1,13 +1,12 @@
 """Checkpoints: the state of a run as a file that is whole or not there."""
 
-import os
 from pathlib import Path
 
 import lightning
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from fcis.errors import InputError
+from fcis.training.files import put_file
 
 CHECKPOINT = "last.ckpt"
 
@@ -24,22 +23,12 @@ class AtomicCheckpoints(TorchCheckpointIO):
         path: str | Path,
         storage_options: object = None,
     ) -> None:
-        """Write the file; an interrupted write leaves the previous one.
+        """Write the file; an interrupted write or a full disk leaves the previous one.
 
         Raises:
             InputError: it cannot be written.
         """
-        partial = Path(f"{path}.partial")
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except OSError as error:
-            raise InputError(
-                f"{path}: cannot be written ({error.strerror}); make room and go on with --resume"
-            ) from None
+        put_file(Path(path), lambda file: torch.save(checkpoint, file))
 
     def load_checkpoint(
         self, path: str | Path, map_location: object = None, weights_only: bool | None = None
@@ -49,7 +38,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class Checkpoints(lightning.Callback):
-    """Write last.ckpt every so many steps and after the last one.
+    """Write last.ckpt every so many steps and after the last one, of a run that stops early too.
 
     It must be the last callback, so that a checkpoint holds all that belongs to its step.
     """
@@ -68,5 +57,5 @@ class Checkpoints(lightning.Callback):
     ) -> None:
         """Write a checkpoint if it is time."""
         step = trainer.global_step
-        if step % self.every == 0 or step == trainer.max_steps:
+        if step % self.every == 0 or step == trainer.max_steps or trainer.should_stop:
             trainer.save_checkpoint(self.path)

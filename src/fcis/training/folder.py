@@ -15,6 +15,8 @@ from fcis.training.checkpoints import CHECKPOINT
 
 BEST = "best.safetensors"
 RECIPE = "recipe.json"
+# What has no influence on the weights of a step, and may be another when a run goes on.
+_FREE = ("training.patience", "training.pictures")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +26,18 @@ class Progressed:
     Attributes:
         path: of the checkpoint, none if the run has not got that far.
         steps: optimiser steps behind it.
-        best: highest AP so far, below 0 before the first validation.
+        best: best figure on the validation set so far, below 0 before the first validation.
         best_step: the step it was found in.
+        stale: validations since then.
+        batch: that the run was begun with, if the recipe leaves it open; else 0.
     """
 
     path: Path | None = None
     steps: int = 0
     best: float = -1.0
     best_step: int = 0
+    stale: int = 0
+    batch: int = 0
 
 
 def check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> Progressed:
@@ -48,8 +54,13 @@ def check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> Progressed:
         raise InputError(
             f"{folder}: holds a training run; go on with --resume or choose another --out"
         )
-    _check_same(path, recipe)
-    return _read_progress(checkpoint) if checkpoint.is_file() else Progressed()
+    begun = _read_recipe(path)
+    batch = 0 if recipe.training.batch else begun.training.batch
+    if batch:
+        recipe = replace(recipe, training=replace(recipe.training, batch=batch))
+    _check_same(path, begun, recipe)
+    progressed = _read_progress(checkpoint) if checkpoint.is_file() else Progressed()
+    return replace(progressed, batch=batch)
 
 
 def begin_folder(folder: Path, recipe: Recipe) -> None:
@@ -69,15 +80,19 @@ def begin_folder(folder: Path, recipe: Recipe) -> None:
         ) from None
 
 
-def _check_same(path: Path, recipe: Recipe) -> None:
-    """Refuse to go on with another recipe than the run was begun with."""
+def _read_recipe(path: Path) -> Recipe:
+    """Return the recipe that a run was begun with."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         raise InputError(f"{path}: not JSON; begin again with another --out") from None
-    begun = from_json(Recipe, data, str(path))
+    return from_json(Recipe, data, str(path))
+
+
+def _check_same(path: Path, begun: Recipe, recipe: Recipe) -> None:
+    """Refuse to go on with another recipe than the run was begun with."""
     old, new = (dict(_flat(to_json(replace(r, description="")))) for r in (begun, recipe))
-    changed = [name for name in new if old.get(name) != new[name]]
+    changed = [name for name in new if name not in _FREE and old.get(name) != new[name]]
     if changed:
         raise InputError(
             f"{path}: the run was begun with {changed[0]} = {old.get(changed[0])}, "
@@ -102,6 +117,7 @@ def _read_progress(path: Path) -> Progressed:
             steps=int(checkpoint["global_step"]),
             best=float(validation["best"]),
             best_step=int(validation["best_step"]),
+            stale=int(validation.get("stale", 0)),
         )
     except (
         OSError,

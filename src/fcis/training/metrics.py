@@ -1,42 +1,50 @@
 """The table of a run, metrics.csv, and its picture, curves.png."""
 
 import csv
-import os
+import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fcis.errors import InputError
+from fcis.training.files import cannot_write, put_file
 
 METRICS = "metrics.csv"
 CURVES = "curves.png"
 LOSSES = ("loss", "rpn_class", "rpn_box", "roi_class", "roi_mask", "roi_box")
-FIGURES = ("val_AP", "val_AP50", "val_AP75")
-COLUMNS: tuple[str, ...] = ("step", *LOSSES, "lr", "images_per_second", *FIGURES)
+VAL_LOSS = "val_loss"
+FIGURES = ("val_AP", "val_AP50", "val_AP75", "val_box_AP", "val_dsb@0.50")
+COLUMNS: tuple[str, ...] = ("step", *LOSSES, "lr", "images_per_second", *FIGURES, VAL_LOSS)
+_MASK_AP = FIGURES[:3]  # drawn stronger than the others
 
 
 def read_metrics(folder: Path) -> list[dict[str, str]]:
     """Return the rows of metrics.csv; rows that are not whole are left out.
 
-    A row has the losses since the last such row, or validation figures; the others are empty.
+    A row has the losses since the last such row, or validation figures; the others are empty, and
+    so are those that an older file does not have.
     """
     path = folder / METRICS
     if not path.is_file():
         return []
     with path.open(newline="") as file:
-        reader = csv.reader(line for line in file if line.endswith("\n"))
-        rows = [dict(zip(COLUMNS, row, strict=True)) for row in reader if len(row) == len(COLUMNS)]
+        lines = list(csv.reader(line for line in file if line.endswith("\n")))
+    columns = next((line for line in lines if line[:1] == ["step"]), COLUMNS)
+    rows = [dict(zip(columns, row, strict=True)) for row in lines if len(row) == len(columns)]
+    rows = [{name: row.get(name, "") for name in COLUMNS} for row in rows]
     return [row for row in rows if row["step"].isdigit()]
 
 
 def write_metrics(folder: Path, rows: list[dict[str, str]]) -> None:
-    """Write metrics.csv anew; an interrupted write leaves the previous one."""
-    partial = folder / f"{METRICS}.partial"
-    with partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows([row[name] for name in COLUMNS] for row in rows)
-    os.replace(partial, folder / METRICS)
+    """Write metrics.csv anew; an interrupted write leaves the previous one.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows([row[name] for name in COLUMNS] for row in rows)
+    put_file(folder / METRICS, lambda file: file.write(text.getvalue().encode()))
 
 
 def add_metrics(folder: Path, step: int, figures: dict[str, float]) -> None:
@@ -51,13 +59,15 @@ def add_metrics(folder: Path, step: int, figures: dict[str, float]) -> None:
         with path.open("a", newline="") as file:
             csv.writer(file).writerow([row.get(name, "") for name in COLUMNS])
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); make room and go on with --resume"
-        ) from None
+        raise cannot_write(path, error) from None
 
 
 def draw_curves(folder: Path) -> None:
-    """Draw losses and validation figures over the steps as curves.png."""
+    """Draw losses and validation figures over the steps as curves.png.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     rows = read_metrics(folder)
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -65,19 +75,20 @@ def draw_curves(folder: Path) -> None:
         if points := _points(rows, name):
             left.plot(*zip(*points, strict=True), label=name, linewidth=1.2)
             left.set_yscale("log")
+    if points := _points(rows, VAL_LOSS):
+        left.plot(*zip(*points, strict=True), label="loss, validation", color="black", marker="o")
     for name in FIGURES:
         if points := _points(rows, name):
+            style = {"linewidth": 1.5} if name in _MASK_AP else {"linewidth": 0.8, "alpha": 0.6}
             label = f"{name.removeprefix('val_')} (last {points[-1][1]:.3f})"
-            right.plot(*zip(*points, strict=True), label=label, marker="o", markersize=3)
-    left.set(xlabel="step", title="training losses")
-    right.set(xlabel="step", title="validation, masks", ylim=(0, 1))
+            right.plot(*zip(*points, strict=True), label=label, marker="o", markersize=3, **style)
+    left.set(xlabel="step", title="losses")
+    right.set(xlabel="step", title="validation", ylim=(0, 1))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
-    partial = folder / f"{CURVES}.partial"
-    figure.savefig(partial, format="png", dpi=110)
-    os.replace(partial, folder / CURVES)
+    put_file(folder / CURVES, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def _points(rows: list[dict[str, str]], name: str) -> list[tuple[int, float]]:

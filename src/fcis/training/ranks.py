@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 from fcis.errors import InputError
 from fcis.recipe import TrainingRecipe
@@ -80,6 +80,16 @@ def mean_of(figures: Sequence[float], device: torch.device) -> list[float]:
     total = torch.tensor(figures, dtype=torch.float64, device=device)
     distributed.all_reduce(total)
     return (total / distributed.get_world_size()).tolist()
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the model's buffers of rank 0.
+
+    Statistics of batches are those of each process's own images until the next step.
+    """
+    if _together():
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, src=0)
 
 
 def own_share(count: int) -> range:

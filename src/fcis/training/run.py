@@ -10,6 +10,7 @@ from pathlib import Path
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from tqdm import tqdm
 
 from fcis.build import build_model
 from fcis.data.dataset import Dataset
@@ -19,10 +20,14 @@ from fcis.recipe import Recipe
 from fcis.training.callbacks import Metrics, Progress, Validation
 from fcis.training.checkpoints import AtomicCheckpoints, Checkpoints
 from fcis.training.checks import check_categories, check_devices, check_training
+from fcis.training.ema import WeightAverage
 from fcis.training.folder import BEST, Progressed, begin_folder, check_folder
 from fcis.training.judge import Judge
+from fcis.training.memory import with_batch
 from fcis.training.module import TrainingModule, training_loader
 from fcis.training.ranks import is_main, place_of
+from fcis.training.stopping import Best
+from fcis.training.validation_loss import ValidationLoss
 from fcis.weights.file import WeightsInfo, load_what_fits
 
 
@@ -32,17 +37,28 @@ class RunResult:
 
     Attributes:
         folder: of the run.
-        best_ap: mask AP on the validation set.
+        recipe: as it was trained, the batch found included.
+        best: the figure on the validation set that the recipe's `metric` names.
         best_step: the step it was found in.
+        steps: that the run has come to, fewer than the recipe's if it stopped early.
+        images: that this call has trained on.
         seconds: that this call took.
         new_arrays: of the model, that the weights it began with did not have.
     """
 
     folder: Path
-    best_ap: float
+    recipe: Recipe
+    best: float
     best_step: int
+    steps: int
+    images: int
     seconds: float
     new_arrays: tuple[str, ...]
+
+    @property
+    def stopped_early(self) -> bool:
+        """Tell whether the run has ended because it did not become better."""
+        return self.steps < self.recipe.training.steps
 
 
 def for_dataset(recipe: Recipe, dataset: Dataset) -> Recipe:
@@ -74,7 +90,7 @@ def train(
     """Train, validate and leave everything in a folder.
 
     Args:
-        recipe: with the categories of the training set.
+        recipe: with the categories of the training set; a batch of 0 is found by trying.
         train_set: images without objects are left out.
         val_set: chooses the best weights and the operating thresholds.
         folder: of the run; made if it is not there.
@@ -98,33 +114,87 @@ def train(
     if recipe.training.precision == "float64":
         model.double()
     percentiles = recipe.model.preprocessing.high_depth
-    loader = training_loader(train_set.reading(percentiles=percentiles), recipe, progressed.steps)
+    train_set = train_set.reading(percentiles=percentiles)
+    recipe = _with_batch(recipe, progressed, model, train_set, device)
+    loader = training_loader(train_set, recipe, progressed.steps)
+    training, steps = recipe.training, progressed.steps
+    best = Best(training.metric, training.patience)
+    best.value, best.step, best.stale = progressed.best, progressed.best_step, progressed.stale
+    info = WeightsInfo(model=recipe.model, recipe=recipe.name, training_data=_describe(train_set))
+    images_a_step = training.batch * training.accumulate * processes
+    callbacks = _callbacks(recipe, model, val_set, info, folder, best, images_a_step)
     if is_main():
         begin_folder(folder, recipe)
-    images_a_step = recipe.training.batch * recipe.training.accumulate * processes
-    info = WeightsInfo(model=recipe.model, recipe=recipe.name, training_data=_describe(train_set))
-    judge = Judge(model, val_set, info=info, path=folder / BEST)
-    metrics = Metrics(folder, images_a_step)
-    validation = Validation(recipe.training.validate_every, metrics, judge.validate, judge.keep)
-    validation.best, validation.best_step = progressed.best, progressed.best_step
-    if progressed.steps < recipe.training.steps:
-        callbacks = [
-            Progress(recipe.training.steps, images_a_step),
-            metrics,
-            validation,
-            Checkpoints(folder, recipe.training.checkpoint_every),
-        ]
+    if steps < training.steps and not best.is_over:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             trainer = _trainer(recipe, folder, device, callbacks)
             _fit(trainer, TrainingModule(model, recipe), loader, progressed.path)
+        steps = trainer.global_step
     return RunResult(
         folder=folder,
-        best_ap=validation.best,
-        best_step=validation.best_step,
+        recipe=recipe,
+        best=best.value,
+        best_step=best.step,
+        steps=steps,
+        images=(steps - progressed.steps) * images_a_step,
         seconds=time.perf_counter() - started,
         new_arrays=tuple(new_arrays),
     )
+
+
+def _with_batch(
+    recipe: Recipe, progressed: Progressed, model: FCIS, train_set: Dataset, device: str
+) -> Recipe:
+    """Return the recipe with the batch of the run that goes on, or the one found for a new one."""
+    if recipe.training.batch:
+        return recipe
+    if progressed.batch:
+        return replace(recipe, training=replace(recipe.training, batch=progressed.batch))
+    recipe = with_batch(recipe, model, train_set, device)
+    tqdm.write(f"batch: {recipe.training.batch} images at a time on {device}")
+    return recipe
+
+
+def _callbacks(
+    recipe: Recipe,
+    model: FCIS,
+    val_set: Dataset,
+    info: WeightsInfo,
+    folder: Path,
+    best: Best,
+    images_a_step: int,
+) -> list[lightning.Callback]:
+    """Return what happens around the steps, in its order: what is saved comes last."""
+    training = recipe.training
+    average = WeightAverage(model, training.ema) if training.ema else None
+    with_loss = training.validation_loss or training.metric == "loss"
+    judge = Judge(
+        average.model if average else model,
+        val_set,
+        info=info,
+        path=folder / BEST,
+        metric=training.metric,
+        loss=ValidationLoss(val_set, recipe) if with_loss else None,
+        pictures=training.pictures,
+    )
+    metrics = Metrics(folder, images_a_step)
+    validation = Validation(
+        training.validate_every,
+        metrics,
+        judge.validate,
+        judge.keep,
+        best=best,
+        draw=judge.pictures,
+    )
+    averages: list[lightning.Callback] = [average] if average else []
+    return [
+        Progress(training.steps, images_a_step),
+        metrics,
+        *averages,
+        validation,
+        Checkpoints(folder, training.checkpoint_every),
+    ]
 
 
 def _initial_model(
@@ -179,12 +249,31 @@ def _lost_another(error: RuntimeError) -> bool:
     return any(text in str(error) for text in ("closed by peer", "gloo", "NCCL"))
 
 
+def _too_large(module: TrainingModule, step: int) -> str:
+    """Return what to say when a device runs out of memory."""
+    training = module.recipe.training
+    batch = training.batch
+    remedy = "smaller images (--set short_side=... or augmentation.crop=...) or the device cpu"
+    if batch > 1:
+        accumulate = training.accumulate * -(-batch // (batch // 2))
+        remedy = (
+            f"--set batch={batch // 2} --set accumulate={accumulate}, "
+            f"batch=0, which tries what fits, or {remedy}"
+        )
+    return (
+        f"device {module.device}: too little memory for {batch} image(s) at once in step {step}; "
+        f"begin again in another --out with {remedy}"
+    )
+
+
 def _fit(
     trainer: lightning.Trainer, module: TrainingModule, loader: object, checkpoint: Path | None
 ) -> None:
     """Run to the last step."""
     try:
         trainer.fit(module, loader, ckpt_path=checkpoint)
+    except torch.OutOfMemoryError:
+        raise InputError(_too_large(module, trainer.global_step + 1)) from None
     except RuntimeError as error:
         if trainer.world_size == 1 or not _lost_another(error):
             raise

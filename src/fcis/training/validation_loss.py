@@ -1,0 +1,53 @@
+"""The losses of training on the validation set: the same targets, nothing changed at random."""
+
+from dataclasses import replace
+
+import torch
+from tqdm import tqdm
+
+from fcis.data.dataset import Dataset
+from fcis.errors import InputError
+from fcis.model.fcis import FCIS
+from fcis.recipe import Augmentation, Recipe
+from fcis.training.batch import collate_samples
+from fcis.training.losses import compute_losses
+from fcis.training.ranks import gather, in_order, is_main, own_share
+from fcis.training.samples import TrainingSamples
+
+
+class ValidationLoss:
+    """The mean over the validation images of the sum of the losses.
+
+    Images come whole, at the test's scale, and the choice of their targets is the same at every
+    validation: only the weights make a difference. Images without objects are left out, as they
+    are in training.
+
+    Raises:
+        InputError: no image has an object.
+    """
+
+    def __init__(self, val_set: Dataset, recipe: Recipe) -> None:
+        plain = replace(recipe.training, augmentation=Augmentation(flip=0.0), repeat_threshold=0.0)
+        self.recipe = replace(recipe, training=plain)
+        percentiles = recipe.model.preprocessing.high_depth
+        self.samples = TrainingSamples(val_set.reading(percentiles=percentiles), self.recipe)
+        if not self.samples.images:
+            raise InputError(
+                f"{val_set.name}: no image has an object, so it has no loss; add some, or --set "
+                "validation_loss=false and another metric"
+            )
+
+    @torch.no_grad()
+    def measure(self, model: FCIS) -> float:
+        """Return the loss of a network in its present mode.
+
+        The processes of a run share the images out; each gets the loss of all.
+        """
+        first = next(model.parameters())
+        own = own_share(len(self.samples.images))
+        losses = []
+        for number in tqdm(own, "losses", unit="image", leave=False, disable=not is_main()):
+            batch = collate_samples([self.samples[number]]).to(first.device).of_type(first.dtype)
+            losses.append(compute_losses(model, batch, self.recipe).total().item())
+        every = in_order(gather(losses))
+        return sum(every) / len(every)
