@@ -1,13 +1,17 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from fcis.build import build_model
 from fcis.data.scenes import scene_dataset
 from fcis.data.source import open_dataset
 from fcis.errors import InputError
+from fcis.model.backbone import FrozenBatchNorm
 from fcis.model.fcis import FCIS
 from fcis.predictor import Predictor, choose_device, load_predictor
 from fcis.recipe import Augmentation
@@ -77,7 +81,7 @@ def test_a_batch_gives_each_image_the_same_as_alone(predictor):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A tiny network that has learnt six scenes by heart, and their images."""
+    """The file of a tiny network that has learnt six scenes by heart, and their images."""
     scenes = scene_dataset(6, 1, size=(96, 96))
     recipe = for_dataset(named_recipe("tiny"), scenes)
     recipe = replace(
@@ -92,13 +96,14 @@ def trained(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("trained")
     train(recipe, scenes, scene_dataset(4, 2, size=(96, 96)), folder)
-    return load_predictor(folder / BEST), [r.read() for r in scenes.images]
+    return folder / BEST, [r.read() for r in scenes.images]
 
 
 @pytest.mark.slow
 def test_what_a_trained_network_finds_does_not_depend_on_the_batch(trained):
     """Four images of three sizes: the same labels and masks, bit for bit, as a set."""
-    predictor, scenes = trained
+    path, scenes = trained
+    predictor = load_predictor(path)
     images = [scenes[0], scenes[1][:64, :80], scenes[2][:, :70], scenes[3]]
     together = predictor.detect(images)
     top = []
@@ -165,14 +170,16 @@ def test_files_are_turned_upright_and_pillow_images_are_not(predictor, tmp_path)
     assert predictor.predict(Image.open(path)).size == (40, 56)
 
 
-def test_datasets_are_labelled_with_their_ids(predictor):
-    dataset = open_dataset("scenes:2:4")
-    found = list(predictor.detect_dataset(dataset))
+@pytest.mark.parametrize("batch", [1, 2])
+def test_datasets_are_labelled_with_their_ids(predictor, batch):
+    dataset = open_dataset("scenes:3:4")
+    found = list(predictor.detect_dataset(dataset, batch=batch))
     assert [(f.image_id, f.file_name) for f in found] == [
         (record.id, record.file_name) for record in dataset.images
     ]
-    (alone,) = predictor.detect([dataset.images[1].read()])
-    same(found[1], alone)
+    images = [record.read() for record in dataset.images]
+    # in the same company, so that the arithmetic is the same
+    same(found[1], predictor.detect(images[2 - batch : 2])[-1])
 
 
 @pytest.mark.parametrize(
@@ -190,6 +197,89 @@ def test_bad_images(predictor, image, message):
         predictor.predict([image])
 
 
+def test_a_prepared_image_is_the_same_image(predictor):
+    images = [noise(40, 56, 3, seed=1), noise(64, 32, 3, seed=2)]
+    prepared = [predictor.prepare(image) for image in images]
+    for one, two in zip(predictor.detect(prepared), predictor.detect(images), strict=True):
+        same(one, two)
+        np.testing.assert_array_equal(one.image, two.image)
+
+
+def test_batches_of_a_list(predictor, tmp_path, monkeypatch):
+    images = [noise(40 + 8 * i, 56, 3, seed=i) for i in range(5)]
+    Image.fromarray(images[3]).save(tmp_path / "x.png")
+    images[3] = str(tmp_path / "x.png")
+    alone = predictor.predict(images, score_threshold=0)
+    assert [found.file_name for found in alone] == ["", "", "", images[3], ""]
+    sizes = []
+    detect = Predictor.detect
+
+    def spy(self, images):
+        sizes.append(len(images))
+        return detect(self, images)
+
+    monkeypatch.setattr(Predictor, "detect", spy)
+    together = predictor.predict(images, score_threshold=0, batch=2)
+    assert sizes == [2, 2, 1]
+    for one, two in zip(together, alone, strict=True):
+        assert (one.size, one.file_name) == (two.size, two.file_name)
+        np.testing.assert_allclose(one.scores, two.scores, atol=1e-5)
+    with pytest.raises(ValueError, match="batch: expected at least 1, got 0"):
+        predictor.predict(images, batch=0)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_what_fails_does_not_stop_the_others(predictor, monkeypatch, batch):
+    """An image that cannot be read, and one that makes its whole batch fail."""
+    detect = Predictor.detect
+
+    def picky(self, images):
+        if any(i.image.shape[0] == 90 for i in images):
+            raise InputError(f"too large among {len(images)}")
+        return detect(self, images)
+
+    monkeypatch.setattr(Predictor, "detect", picky)
+
+    def read(height):
+        if height == 0:
+            raise InputError("no such image")
+        return noise(height, 64, 3, seed=height)
+
+    heights = [48, 0, 90, 56]
+    found = list(predictor.detect_each((partial(read, h) for h in heights), batch=batch))
+    assert [str(found[1]), str(found[2])] == ["no such image", "too large among 1"]
+    for one, height in ((found[0], 48), (found[3], 56)):
+        (alone,) = detect(predictor, [read(height)])
+        assert one.size == alone.size == (height, 64)
+        np.testing.assert_allclose(one.scores, alone.scores, atol=1e-5)
+
+
+def test_a_bug_while_reading_is_raised_in_its_turn(predictor):
+    def bug():
+        raise RuntimeError("a bug")
+
+    each = predictor.detect_each([lambda: noise(48, 64, 3), bug, lambda: noise(48, 64, 3)])
+    assert len(next(each)) == 20
+    with pytest.raises(RuntimeError, match="a bug"):
+        next(each)
+
+
+def test_images_are_read_while_the_network_works_but_only_a_few(predictor, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    begun, seen = [], []
+
+    def read(number):
+        begun.append(number)
+        return noise(32, 32, 3, seed=number)
+
+    reads = (partial(read, n) for n in range(20))
+    for number, found in enumerate(predictor.detect_each(reads)):
+        assert found.size == (32, 32)
+        seen.append(max(begun) - number)
+    assert sorted(begun) == list(range(20))
+    assert 0 <= min(seen) and max(seen) <= 4
+
+
 def test_too_little_memory_is_said(predictor, monkeypatch):
     def detect(self, batch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 40 GiB")
@@ -197,6 +287,55 @@ def test_too_little_memory_is_said(predictor, monkeypatch):
     monkeypatch.setattr(FCIS, "detect", detect)
     with pytest.raises(InputError, match=r"^device cpu: too little memory for 1 image\(s\) resiz"):
         predictor.predict(noise(48, 64, 3))
+
+
+def test_the_loaded_network_is_folded_unless_told_otherwise(tiny_weights):
+    image = noise(48, 64, 3)
+    folded, plain = load_predictor(tiny_weights), load_predictor(tiny_weights, fold=False)
+    norms = [
+        sum(isinstance(m, FrozenBatchNorm | nn.BatchNorm2d) for m in p.model.modules())
+        for p in (folded, plain)
+    ]
+    assert norms[0] == 0 < norms[1]
+    one, two = (p.predict(image, score_threshold=0) for p in (folded, plain))
+    assert len(one) == len(two)
+    np.testing.assert_allclose(one.scores, two.scores, atol=1e-5)
+
+
+def test_a_predictor_leaves_the_model_s_arrays_alone(tiny_weights):
+    """As when a model in training is validated."""
+    model = build_model(read_info(tiny_weights).model)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    Predictor(model, read_info(tiny_weights)).predict(noise(48, 64, 3))
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert all(p.requires_grad for p in model.head.parameters())
+
+
+def mask_ious(one, two):
+    """Of each mask of `one` with the best of its label in `two`."""
+    ious = []
+    for mask, label in zip(one.masks, one.labels, strict=True):
+        others = two.masks[two.labels == label]
+        union = (mask | others).sum(axis=(1, 2))
+        ious.append(((mask & others).sum(axis=(1, 2)) / union).max(initial=0.0))
+    return np.array(ious)
+
+
+@pytest.mark.slow
+def test_half_precision_finds_the_same(trained):
+    path, scenes = trained
+    predictor, half = load_predictor(path), load_predictor(path, precision="bfloat16")
+    assert next(half.model.parameters()).dtype == torch.bfloat16
+    ious = []
+    for image in scenes:
+        expected = predictor.predict(image, score_threshold=0.5)
+        found = half.predict(image, score_threshold=0.4)
+        assert found.scores.dtype == np.float32
+        ious += mask_ious(expected, found).tolist()
+    assert len(ious) > 5
+    assert np.median(ious) > 0.95 and np.mean(np.array(ious) > 0.85) > 0.9
 
 
 def test_changed_test_time_settings(tiny_weights):
@@ -208,7 +347,7 @@ def test_changed_test_time_settings(tiny_weights):
 
 def test_recipes_that_make_no_sense_name_the_file(tiny_weights, tmp_path):
     info = read_info(tiny_weights)
-    predictor = load_predictor(tiny_weights)
+    predictor = load_predictor(tiny_weights, fold=False)
     model = replace(info.model, rpn=replace(info.model.rpn, nms=0.0))
     path = tmp_path / "odd.safetensors"
     save_weights(path, predictor.model, replace(info, model=model))

@@ -65,10 +65,11 @@ def rle_from_crop(crop: MaskCrop, height: int, width: int) -> RLE:
         )
     # Runs of each column, then joined: a run that touches both image borders goes on in the
     # next column, so boundaries that meet cancel.
-    padded = np.zeros((rows + 2, columns), dtype=np.int8)
-    padded[1:-1] = crop.bits
-    change = np.diff(padded, axis=0)  # (rows + 1, columns): +1 where a run starts, -1 after it
-    column, row = np.nonzero(change.T)
+    padded = np.zeros((columns, rows + 1), dtype=bool)
+    padded[:, :rows] = crop.bits.T
+    flat = padded.ravel()
+    change = np.concatenate(([flat[:1].any()], flat[1:] != flat[:-1]))  # a run starts or is over
+    column, row = np.divmod(np.flatnonzero(change), rows + 1)
     position = (column + crop.left) * height + row + crop.top
     keep = np.ones(len(position), dtype=bool)
     joined = np.nonzero(position[1:] == position[:-1])[0]

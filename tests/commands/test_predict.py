@@ -242,7 +242,7 @@ def test_deep_images_are_read_with_the_percentiles_of_the_weights(
     detect = Predictor.detect
 
     def spy(self, images):
-        seen.append(images[0])
+        seen.append(images[0].image)
         return detect(self, images)
 
     monkeypatch.setattr(Predictor, "detect", spy)

@@ -432,7 +432,8 @@ def reference(reference_weights):
     recipe = read_info(reference_weights).model
     assert recipe.conventions == CHAINERCV
     small = replace(recipe.preprocessing, short_side=128, long_side=224)
-    return load_predictor(reference_weights, recipe=replace(recipe, preprocessing=small)).model
+    resized = replace(recipe, preprocessing=small)
+    return load_predictor(reference_weights, recipe=resized, fold=False).model
 
 
 def read(shared, name):

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from fcis.conventions import CHAINERCV, PAPER, RELEASE
-from fcis.model import voting
+from fcis.model import counting, voting
 from fcis.model.voting import MaskGrids, select, vote, voting_pairs, whole_pixels
 from fcis.recipe import DetectionRecipe
 
@@ -214,6 +215,12 @@ def mask_grids(grids, rois, classes):
     )
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["in turn", "together"])
+def together(request, monkeypatch):
+    """Count votes in both ways: as on a CPU, and as on every other device."""
+    monkeypatch.setitem(globals(), "vote", partial(voting.vote, together=request.param))
+
+
 def run(boxes, probs, grids, recipe=DETECTION, conventions=RELEASE, *, grid_size=21):
     selection = select(boxes, probs, recipe, conventions)
     rois, classes, grid_of = voting_pairs(selection, probs, conventions)
@@ -287,26 +294,12 @@ def test_chunks_change_nothing(monkeypatch, conventions, bound):
     case = random_case(3, count=40, native=native)
     recipe = replace(DETECTION, min_score=0.02)
     _, whole = run(*case, recipe, conventions)
-    monkeypatch.setattr(voting, "_CHUNK", bound)
+    monkeypatch.setattr(counting, "_CHUNK", bound)
+    monkeypatch.setattr(counting, "_CACHED", bound)
     _, parts = run(*case, recipe, conventions)
     assert len(whole) == len(parts) > 10
     for a, b in zip(whole, parts, strict=True):
         assert (paste(a) == paste(b)).all()
-
-
-def test_chunks_hold_each_detection_once(monkeypatch):
-    boxes, probs, grids = random_case(4, count=40)
-    selection = select(boxes, probs, DETECTION, RELEASE)
-    rois, classes, grid_of = voting_pairs(selection, probs, RELEASE)
-    windows = voting._union_windows(selection, mask_grids(grids, rois, classes), grid_of)
-    votes = torch.bincount(selection.voter_of, minlength=len(windows))
-    for bound in (1, 3000, 1 << 24):
-        monkeypatch.setattr(voting, "_CHUNK", bound)
-        chunks = list(voting._chunks(selection, windows))
-        assert sorted(torch.cat(chunks).tolist()) == list(range(len(windows)))
-        for chunk in chunks:
-            sides = (windows[chunk, 2:] - windows[chunk, :2]).amax(dim=0)
-            assert len(chunk) == 1 or sides.prod() * votes[chunk].sum() <= bound
 
 
 # Pixels
@@ -360,41 +353,6 @@ def test_voters_without_a_pixel(conventions):
         _, (crop,) = run(boxes_of(box, box), probs, grids, conventions=conventions)
         # of the weight the second one has 0.4 / 0.9 or 0.4 / 1.3
         assert (crop is not None and crop.bits.shape == (4, 4)) == found
-
-
-def test_bilinear_is_opencv_s(shared):
-    with np.load(shared / "golden" / "unit" / "unit_resize.npz") as file:
-        values = torch.from_numpy(file["mask21"])
-        for size in ((5, 8), (21, 21), (40, 13), (63, 90), (1, 1), (1, 30)):
-            window = torch.tensor([[2, 3, 2 + size[1], 3 + size[0]]])
-            grids = MaskGrids(
-                values=values,
-                shapes=torch.tensor([[21, 21]]),
-                extents=window.float(),
-                windows=window,
-            )
-            canvas = (size[0] + 6, size[1] + 4)
-            index, corner = torch.tensor([0]), torch.tensor([[0, 0]])
-            found = voting._enlarge(grids, index, corner, canvas)[0].numpy()
-            golden = file[f"mask21_{size[0]}x{size[1]}_cv2"][0]
-            # seen: 1.3e-6
-            np.testing.assert_allclose(found[3:-3, 2:-2], golden, atol=2e-6)
-            found[3:-3, 2:-2] = 0
-            assert not found.any()
-
-
-def test_box_without_width_is_harmless():
-    window = torch.tensor([[3, 3, 4, 4], [0, 0, 8, 8]])
-    grids = MaskGrids(
-        values=torch.ones(2, 2, 2),
-        shapes=torch.full((2, 2), 2),
-        extents=boxes_of((3, 3, 3, 3), (0, 0, 8, 8)),
-        windows=window,
-    )
-    index, corner = torch.tensor([0, 1]), torch.tensor([[0, 0], [0, 0]])
-    found = voting._enlarge(grids, index, corner, (8, 8))
-    assert found.isfinite().all()
-    assert found[0].nonzero().tolist() == [[3, 3]]
 
 
 # Selection by hand
@@ -691,16 +649,15 @@ def test_golden_mask_aggregation(shared):
         voters=torch.arange(3),
         weights=torch.from_numpy(file["weight"]),
     )
-    mean = voting._mean_of_votes(
-        selection,
-        grids,
-        torch.arange(3),
-        torch.tensor([[0, 0, 70, 50]]),
-        torch.tensor([0]),
-        (50, 70),
-        replace(DETECTION, mask_threshold=float(file["binary_thresh"])),
-        RELEASE,
-    )[0].numpy()
+    ballot = counting.Ballot(
+        selection=selection,
+        grids=grids,
+        grid_of=torch.arange(3),
+        windows=torch.tensor([[0, 0, 70, 50]]),
+        recipe=replace(DETECTION, mask_threshold=float(file["binary_thresh"])),
+        conventions=RELEASE,
+    )
+    mean = counting._mean_of_votes(ballot, torch.tensor([0]), (50, 70))[0].numpy()
     top, left, bottom, right = file["cv2_bbox"][0].astype(int)
     np.testing.assert_allclose(mean[top:bottom, left:right], file["cv2_mask"][0], atol=1e-6)
     rows, columns = np.nonzero(mean >= 0.4)

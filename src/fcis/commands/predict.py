@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -63,8 +64,12 @@ def run(options: argparse.Namespace) -> int:
     outcome = _Outcome()
     interrupted = False
     try:
-        for job in progress(jobs, total=len(jobs), what="predicting"):
-            _do(job, predictor, threshold, options.out, kinds, outcome)
+        with closing(predictor.detect_each(job.read for job in jobs)) as detected:
+            pairs = zip(jobs, detected, strict=True)
+            for job, found in progress(pairs, total=len(jobs), what="predicting"):
+                shown = _show(job, found, predictor, threshold, outcome)
+                if shown is not None:
+                    _keep(job, shown, options.out, kinds, outcome)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -85,27 +90,28 @@ def _kinds(text: str) -> set[str]:
     return kinds
 
 
-def _do(
+def _show(
     job: Job,
+    found: Instances | InputError,
     predictor: Predictor,
     threshold: float | None,
-    out: Path,
-    kinds: set[str],
     outcome: _Outcome,
-) -> None:
-    """Look at one image and add to the outcome."""
-    try:
-        (found,) = predictor.detect([job.read()])
-    except InputError as error:
-        text = str(error)
+) -> Instances | None:
+    """Return what is shown of an image, None if it failed; take failures and notes down."""
+    if isinstance(found, InputError):
+        text = str(found)
         outcome.failures.append(text if job.file_name in text else f"{job.file_name}: {text}")
-        return
+        return None
     shown = predictor.shown(found, threshold)
     if len(shown) == 0:
         _note_empty(job, found, outcome)
-    shown = replace(
+    return replace(
         shown, image_id=job.image_id, file_name=job.file_name, category_ids=job.category_ids
     )
+
+
+def _keep(job: Job, shown: Instances, out: Path, kinds: set[str], outcome: _Outcome) -> None:
+    """Write the pictures of an image and add its instances to the outcome."""
     _write_pictures(out, job.name, shown, kinds)
     outcome.results += shown.to_coco()
     outcome.done += 1
