@@ -30,9 +30,14 @@ def load_kernels(interpreted: bool) -> tuple[ModuleType, ModuleType]:
     try:
         scores, masks = (importlib.import_module(name) for name in names)
     finally:
+        package = importlib.import_module("fcis.ops")
         for name in names:
             sys.modules.pop(name, None)
-        sys.modules.update(kept)
+            # an import looks at the package's attribute first
+            vars(package).pop(name.rpartition(".")[2], None)
+        for name, module in kept.items():
+            sys.modules[name] = module
+            setattr(package, name.rpartition(".")[2], module)
         os.environ.pop("TRITON_INTERPRET")
         if before is not None:
             os.environ["TRITON_INTERPRET"] = before
