@@ -16,6 +16,7 @@ from fcis.commands import info
 from fcis.errors import InputError
 
 COMMANDS = ("demo", "predict", "train", "evaluate", "convert", "info")
+DATA_ACTIONS = ("check", "preview", "convert")
 
 
 def process(*arguments, **options):
@@ -55,11 +56,27 @@ def test_help_has_an_example_that_parses(capsys, command):
     assert "--device DEVICE" in out
 
 
+@pytest.mark.parametrize("action", DATA_ACTIONS)
+def test_help_of_data_has_examples_that_parse(capsys, action):
+    with pytest.raises(SystemExit, match="0"):
+        main(["data", action, "--help"])
+    out = capsys.readouterr().out
+    example = out[out.index("example:") :].splitlines()[1].split()
+    assert example[:3] == ["fcis", "data", action]
+    assert build_parser().parse_args(example[1:]).command == f"data_{action}"
+    with pytest.raises(SystemExit, match="0"):
+        main(["data", "--help"])
+    out = capsys.readouterr().out
+    assert f"\n    {action} " in out
+    example = out[out.index("example:") :].splitlines()[1].split()
+    assert build_parser().parse_args(example[1:]).command.startswith("data_")
+
+
 def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     out = capsys.readouterr().out
-    assert all(f"\n    {command} " in out for command in COMMANDS)
+    assert all(f"\n    {command} " in out for command in (*COMMANDS, "data"))
 
 
 def test_version(capsys):
@@ -77,6 +94,10 @@ def test_version(capsys):
         (["train", "--train", "x"], "the following arguments are required: --val, --recipe"),
         (["evaluate", "--data", "x"], "the following arguments are required: --weights"),
         (["convert", "x.params"], "the following arguments are required: TARGET; see fcis convert"),
+        (["data"], "the following arguments are required: ACTION; see fcis data --help"),
+        (["data", "mend"], "argument ACTION: invalid choice: 'mend' (choose from "),
+        (["data", "check"], "the following arguments are required: DATA; see fcis data check"),
+        (["data", "preview", "x", "--count", "a"], "argument --count: invalid int value: 'a'"),
         (["info", "--colour"], "unrecognized arguments: --colour; see fcis --help"),
         (["predict", "x", "--score", "0.5"], "unrecognized arguments: --score 0.5"),
         (["predict", "x", "--max-pixels", "1e6"], "--max-pixels: invalid int value: '1e6'"),

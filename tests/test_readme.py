@@ -27,7 +27,8 @@ def test_commands_parse(command):
 
 
 def test_flags_in_prose_exist():
-    known = (ROOT / "src/fcis/cli.py").read_text()
+    files = [ROOT / "src/fcis/cli.py", *(ROOT / "src/fcis/arguments").glob("*.py")]
+    known = "".join(file.read_text() for file in files)
     for flag in set(re.findall(r"`(--[a-z-]+)", README)):
         assert f'"{flag}"' in known, flag
 

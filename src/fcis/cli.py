@@ -13,56 +13,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
 
+from fcis.arguments.benchmark import add_benchmark
+from fcis.arguments.parser import DATA, IMAGES, WEIGHTS, Help, Once, Parser, add_command, add_size
 from fcis.errors import InputError
 
 INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
 
-_DEVICE = "auto, cpu, cuda, cuda:N or mps (default: auto)"
-_DATA = (
-    "COCO .json; YOLO data.yaml[:SPLIT]; ROOT:SPLIT of COCO, SBD, VOC or Cityscapes; a folder of "
-    "LabelMe files, or with images/ and masks/; or scenes[:N[:seed]], synthetic"
-)
-_IMAGES = "where the images of the .json lie, if not beside it"
-_WEIGHTS = "a .safetensors file, a run folder, a zoo name, or hf://owner/name"
-
-
-class _Help(argparse.RawDescriptionHelpFormatter):
-    """Keep the line breaks of examples."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Treat bad arguments like all bad input."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what `main` prints."""
-        raise InputError(f"{message}; see {self.prog} --help")
-
-
-class _Once(argparse.Action):
-    """Refuse an option that is given twice, where the last one would win silently."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        """Store the value."""
-        if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string} is given twice; one is possible")
-        setattr(namespace, self.dest, values)
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = _Parser(
+    parser = Parser(
         prog="fcis",
         description="Instance segmentation with position-sensitive inside/outside score maps.",
         epilog="example:\n  fcis predict photos/ --weights runs/cells --out found",
-        formatter_class=_Help,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fcis {version('fcis-torch')}")
@@ -73,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_data(commands)
     _add_convert(commands)
+    add_benchmark(commands)
     _add_info(commands)
     return parser
 
@@ -139,26 +105,8 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-def _command(
-    commands: "argparse._SubParsersAction[_Parser]",
-    name: str,
-    summary: str,
-    example: str,
-) -> _Parser:
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary,
-        epilog=f"example:\n  {example}",
-        formatter_class=_Help,
-        allow_abbrev=False,  # a name that is cut short could mean another option tomorrow
-    )
-    parser.add_argument("--device", default="auto", help=_DEVICE)
-    return parser
-
-
-def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = _command(
+def _add_demo(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = add_command(
         commands,
         "demo",
         "train on synthetic scenes for a few minutes and show what was learnt",
@@ -169,8 +117,8 @@ def _add_demo(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
 
 
-def _add_predict(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = _command(
+def _add_predict(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = add_command(
         commands,
         "predict",
         "find the instances in images",
@@ -183,8 +131,8 @@ def _add_predict(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="image files, folders, globs, a COCO .json (also one without annotations), or "
         "scenes:N:seed",
     )
-    parser.add_argument("--weights", action=_Once, metavar="W", help=_WEIGHTS)
-    parser.add_argument("--images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument("--weights", action=Once, metavar="W", help=WEIGHTS)
+    parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions"
     )
@@ -198,7 +146,7 @@ def _add_predict(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="what to write: overlay (pictures), coco (predictions.json), masks (16-bit pictures "
         "with the number of the instance at each pixel); default: overlay,coco",
     )
-    _add_size(parser)
+    add_size(parser)
     parser.add_argument(
         "--max-pixels",
         type=int,
@@ -208,19 +156,19 @@ def _add_predict(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
 
 
-def _add_train(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = _command(
+def _add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = add_command(
         commands,
         "train",
         "train on annotated images",
         "fcis train --train train.json --val val.json --recipe nuclei-cpu --out runs/cells",
     )
-    parser.add_argument("--train", required=True, metavar="DATA", help=_DATA)
-    parser.add_argument("--train-images", type=Path, metavar="DIR", help=_IMAGES)
-    parser.add_argument("--val", required=True, metavar="DATA", help=_DATA)
-    parser.add_argument("--val-images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument("--train", required=True, metavar="DATA", help=DATA)
+    parser.add_argument("--train-images", type=Path, metavar="DIR", help=IMAGES)
+    parser.add_argument("--val", required=True, metavar="DATA", help=DATA)
+    parser.add_argument("--val-images", type=Path, metavar="DIR", help=IMAGES)
     parser.add_argument("--recipe", required=True, metavar="R", help="see `fcis info`, or a .json")
-    parser.add_argument("--weights", action=_Once, metavar="W", help="to begin with: " + _WEIGHTS)
+    parser.add_argument("--weights", action=Once, metavar="W", help="to begin with: " + WEIGHTS)
     parser.add_argument("--out", type=Path, metavar="RUN", help="default: runs/RECIPE")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument(
@@ -232,25 +180,31 @@ def _add_train(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
 
 
-def _add_evaluate(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = _command(
+def _add_evaluate(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = add_command(
         commands,
         "evaluate",
         "measure weights on annotated images",
         "fcis evaluate --data val.json --weights runs/cells --json figures.json",
     )
-    parser.add_argument("--data", required=True, metavar="DATA", help=_DATA)
-    parser.add_argument("--images", type=Path, metavar="DIR", help=_IMAGES)
-    parser.add_argument("--weights", action=_Once, required=True, metavar="W", help=_WEIGHTS)
+    parser.add_argument("--data", required=True, metavar="DATA", help=DATA)
+    parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
+    parser.add_argument("--weights", action=Once, required=True, metavar="W", help=WEIGHTS)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument(
         "--predictions", type=Path, metavar="FILE", help="write the detections (COCO results)"
     )
-    _add_size(parser)
+    parser.add_argument(
+        "--confusion",
+        type=Path,
+        metavar="FILE.png",
+        help="draw which class was found where which is annotated",
+    )
+    add_size(parser)
 
 
-def _add_convert(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = _command(
+def _add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = add_command(
         commands,
         "convert",
         "turn weights of the 2017 release, of ChainerCV or of ImageNet into a weights file",
@@ -277,13 +231,13 @@ def _add_convert(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
 
 
-def _add_data(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_data(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = commands.add_parser(
         "data",
         help="check, look at and convert datasets",
         description="check, look at and convert datasets",
         epilog="example:\n  fcis data check train.json --val val.json --fix corrected",
-        formatter_class=_Help,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -292,8 +246,8 @@ def _add_data(commands: "argparse._SubParsersAction[_Parser]") -> None:
     _add_data_convert(actions)
 
 
-def _add_data_check(actions: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = _command(
+def _add_data_check(actions: "argparse._SubParsersAction[Parser]") -> None:
+    parser = add_command(
         actions,
         "check",
         "list what is wrong with a dataset, and write a corrected copy; exits with 2 if there "
@@ -301,26 +255,26 @@ def _add_data_check(actions: "argparse._SubParsersAction[_Parser]") -> None:
         "fcis data check train.json --val val.json --fix corrected",
     )
     parser.set_defaults(command="data_check")
-    parser.add_argument("data", metavar="DATA", help=_DATA)
-    parser.add_argument("--images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument("data", metavar="DATA", help=DATA)
+    parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
     parser.add_argument("--val", metavar="DATA", help="find images that are in both")
-    parser.add_argument("--val-images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument("--val-images", type=Path, metavar="DIR", help=IMAGES)
     parser.add_argument("--recipe", metavar="R", help="whose scale tells which objects are small")
     parser.add_argument("--fix", type=Path, metavar="OUT", help="folder for a corrected copy")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings")
     parser.add_argument("--all", action="store_true", help="list all findings of a kind, not 5")
 
 
-def _add_data_preview(actions: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = _command(
+def _add_data_preview(actions: "argparse._SubParsersAction[Parser]") -> None:
+    parser = add_command(
         actions,
         "preview",
         "draw annotated images, or the training samples that a recipe makes of them",
         "fcis data preview train.json --recipe nuclei-cpu --out preview.png",
     )
     parser.set_defaults(command="data_preview")
-    parser.add_argument("data", metavar="DATA", help=_DATA)
-    parser.add_argument("--images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument("data", metavar="DATA", help=DATA)
+    parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
     parser.add_argument("--recipe", metavar="R", help="show its training samples (see `fcis info`)")
     parser.add_argument(
         "--out", type=Path, default=Path("preview.png"), metavar="FILE", help="default: preview.png"
@@ -333,38 +287,30 @@ def _add_data_preview(actions: "argparse._SubParsersAction[_Parser]") -> None:
     )
 
 
-def _add_data_convert(actions: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = _command(
+def _add_data_convert(actions: "argparse._SubParsersAction[Parser]") -> None:
+    parser = add_command(
         actions,
         "convert",
         "write a dataset, with copies of its images, in another format",
         "fcis data convert sbd:val sbd-val --to coco",
     )
     parser.set_defaults(command="data_convert")
-    parser.add_argument("data", metavar="DATA", help=_DATA)
+    parser.add_argument("data", metavar="DATA", help=DATA)
     parser.add_argument("out", type=Path, metavar="OUT", help="a new folder")
-    parser.add_argument("--images", type=Path, metavar="DIR", help=_IMAGES)
+    parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
     parser.add_argument(
         "--to", required=True, choices=("coco", "yolo", "labelme", "masks"), help="the format"
     )
 
 
-def _add_info(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    parser = _command(
+def _add_info(commands: "argparse._SubParsersAction[Parser]") -> None:
+    parser = add_command(
         commands,
         "info",
         "show versions, devices, recipes and weights",
         "fcis info runs/cells",
     )
-    parser.add_argument("weights", nargs="?", metavar="W", help=_WEIGHTS)
-
-
-def _add_size(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--size",
-        metavar="SHORT[:LONG]",
-        help="sides after resizing, px (default: as stored in the weights)",
-    )
+    parser.add_argument("weights", nargs="?", metavar="W", help=WEIGHTS)
 
 
 if __name__ == "__main__":

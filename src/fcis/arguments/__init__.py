@@ -1,0 +1,1 @@
+"""What users may type after `fcis`."""
