@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-import fcis.model.fcis
+import fcis.model.detector
 from fcis.benchmark import inference
 from fcis.benchmark.inference import (
     PER_ROI,
@@ -46,7 +46,7 @@ def test_every_stage_runs_and_is_left_as_it_was(report):
     assert [s.name for s in report.stages.stages] == list(STAGES)
     for run in report.stages.runs:
         assert min(run.values()) > 0
-    assert fcis.model.fcis.vote.__module__ == "fcis.model.voting"
+    assert fcis.model.detector.vote.__module__ == "fcis.model.voting"
     assert fcis.predictor.prepare.__module__ == "fcis.preprocess"
 
 

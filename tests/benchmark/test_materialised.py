@@ -67,3 +67,23 @@ def test_it_is_the_definition(rule, images):
     gradients = torch.autograd.grad(ours, (maps, boxes), weights)
     for a, b in zip(gradients, torch.autograd.grad(expected, (maps, boxes), weights), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_a_grid_of_native_cells_is_exact_where_a_roi_covers_as_many():
+    maps, boxes, rois, classes = example(1)
+    rule = AssemblyRule(stride=16, sampling="native", out_size=6)
+    side = 6 * 16.0
+    boxes_of = torch.tensor([[0, 0, side, side], [32, 16, 32 + side, 16 + side], [0, 0, 160, 144]])
+    rois = RoIs(boxes=boxes_of, image_index=rois.image_index[:3] * 0, cells=rois.cells)
+    planes = (
+        maps.permute(0, 5, 4, 3, 1, 2).flatten(1, 3),
+        boxes.permute(0, 4, 3, 1, 2).flatten(1, 2),
+    )
+    found = assemble_materialised(*planes, rois, classes[:3], rule, k=K, grid=True)
+    expected = definition.class_scores(maps, rois, rule)
+    torch.testing.assert_close(found.scores[:2], expected[:2])
+    masks = definition.class_masks(maps, rois, classes[:3], rule).values
+    torch.testing.assert_close(found.masks[: 2 * 36], masks[: 2 * 36])
+    # the third covers 9 x 10 cells, of which the grid leaves some out
+    assert found.masks.shape == (3 * 36, 2)
+    assert (found.scores[2] - expected[2]).abs().max() > 1e-3

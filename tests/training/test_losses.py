@@ -8,6 +8,7 @@ import torch
 
 from fcis.build import build_model
 from fcis.conventions import CHAINERCV
+from fcis.model.fcis import FCIS
 from fcis.preprocess import Resize
 from fcis.recipe import BackboneRecipe, ModelRecipe, Recipe, TargetRecipe
 from fcis.recipes import coco_resnet101
@@ -46,6 +47,12 @@ def release(classes=2, **targets):
     names = tuple(f"c{i}" for i in range(classes))
     model = ModelRecipe(class_names=names, category_ids=tuple(range(classes)))
     return with_targets(Recipe(name="test", model=model), **targets)
+
+
+def reader(recipe):
+    """A network without weights: what a RoI reads from its maps has none."""
+    with torch.device("meta"):
+        return FCIS(recipe.model)
 
 
 def rpn_output(anchors=10):
@@ -145,14 +152,15 @@ def test_one_positive_roi_of_128_in_closed_form():
     """Where nothing is known, a mask's loss is 10 ln 2 / 128 (reference 12.8)."""
     recipe = release(classes=2, ohem=False)
     targets = rois_of([2] + [0] * 127, deltas=0.5)
-    losses = roi_losses(maps_of(), targets, batch_of(truth_of([BOX], [2])), recipe)
+    losses = roi_losses(reader(recipe), maps_of(), targets, batch_of(truth_of([BOX], [2])), recipe)
     assert losses.masks[0].item() == pytest.approx(LN2, rel=1e-5)
     assert losses.masks[1:].abs().sum() == losses.boxes[1:].abs().sum() == 0
     classes, masks, boxes = image_losses(losses, targets, recipe, 1)
     assert classes.item() == pytest.approx(math.log(3))
     assert masks.item() == pytest.approx(10 * LN2 / 128, rel=1e-5)
     assert boxes.item() == pytest.approx(4 * 0.5 * 0.5**2 / 128)
-    far = roi_losses(maps_of(), rois_of([1], deltas=3.0), batch_of(truth_of([BOX], [1])), recipe)
+    batch = batch_of(truth_of([BOX], [1]))
+    far = roi_losses(reader(recipe), maps_of(), rois_of([1], deltas=3.0), batch, recipe)
     assert far.boxes.item() == pytest.approx(4 * (3 - 0.5))  # sigma 1
 
 
@@ -162,7 +170,7 @@ def test_masks_are_judged_by_the_pair_of_their_label():
     values[..., 0, 1] = math.log(9)  # outside score of category 1: probability 0.1
     batch = batch_of(truth_of([BOX], [1]))
     recipe = release(classes=2, ohem=False)
-    losses = roi_losses(maps_of(values), rois_of([1, 2]), batch, recipe)
+    losses = roi_losses(reader(recipe), maps_of(values), rois_of([1, 2]), batch, recipe)
     assert losses.masks.tolist() == pytest.approx([-math.log(0.1), -math.log(0.9)], rel=1e-5)
     # the class score is the mean of the larger of both scores: 0, ln 9, ln 9
     assert losses.classes.tolist() == pytest.approx([math.log(19 / 9)] * 2, rel=1e-5)
@@ -215,7 +223,7 @@ def test_no_gradient_comes_from_the_rois_left_out():
     def gradients(targets, recipe):
         maps = maps_of(values.clone().requires_grad_())
         maps.boxes.requires_grad_()
-        per_roi = roi_losses(maps, targets, batch, recipe)
+        per_roi = roi_losses(reader(recipe), maps, targets, batch, recipe)
         sum(image_losses(per_roi, targets, recipe, 1)).backward()
         return per_roi, maps.classes.grad, maps.boxes.grad
 
@@ -460,7 +468,7 @@ def test_losses_and_gradients_of_the_reference_network(shared):
     output, maps = model(batch.images)
     labelled = int((anchors.labels != IGNORED).sum())
     rpn_class, rpn_box = rpn_losses(output, 0, anchors, labelled)
-    per_roi = roi_losses(maps, rois, batch, recipe)
+    per_roi = roi_losses(model, maps, rois, batch, recipe)
     roi_class, roi_mask, roi_box = (t[0] for t in image_losses(per_roi, rois, recipe, 1))
     found = {
         "rpn_loc": rpn_box,

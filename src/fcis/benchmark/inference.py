@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+import fcis.model.detector
 import fcis.model.fcis
 import fcis.predictor
 from fcis.benchmark.memory import peak_bytes
@@ -214,14 +215,14 @@ def measure_stages(predictor: Predictor, settings: InferenceSettings) -> StageTi
     places = [
         (fcis.predictor, "prepare", ("resize",)),
         (fcis.predictor, "collate", ("resize",)),
-        (fcis.model.fcis, "propose", ("RPN",)),
+        (fcis.model.detector, "propose", ("RPN",)),
         (fcis.model.fcis, "score_rois", passes),
-        (fcis.model.fcis, "select", ("voting",)),
-        (fcis.model.fcis, "voting_pairs", ("voting",)),
+        (fcis.model.detector, "select", ("voting",)),
+        (fcis.model.detector, "voting_pairs", ("voting",)),
         (fcis.model.fcis, "mask_rois", ("masks",)),
-        (fcis.model.fcis, "inside_probability", ("masks",)),
-        (fcis.model.fcis, "dense_grids", ("masks",)),
-        (fcis.model.fcis, "vote", ("paste",)),
+        (fcis.model.detector, "inside_probability", ("masks",)),
+        (fcis.model.detector, "dense_grids", ("masks",)),
+        (fcis.model.detector, "vote", ("paste",)),
     ]
     functions = [Watched(module=m, name=name, stages=stages) for m, name, stages in places]
     modules = {"backbone": model.backbone, "RPN": model.rpn, "score maps": model.head}

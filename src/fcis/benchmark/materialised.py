@@ -7,6 +7,10 @@ the greater of both sides and the mean over positions. No loop over RoIs; the gr
 
     memory of the tensor: 4 B x RoIs x classes x 2 x 21 x 21, 86 MB for 300 RoIs and 81 classes
 
+With `native` a RoI has as many positions as it covers cells, and the tensor is a ragged one. A
+tensor of 21 x 21 nearest cells a RoI, which is what one writes who wants one shape for all, gives
+nearly the same scores; it is the other form that `native` is measured against.
+
 It is the peer that the operators are measured against.
 """
 
@@ -16,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fcis.ops.sampling import AssemblyRule, RoIs, axis_taps, bin_parts, native_cells
+from fcis.ops.sampling import AssemblyRule, RoIs, axis_taps, bin_parts, native_cells, native_range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,7 @@ def assemble_materialised(
     rule: AssemblyRule,
     *,
     k: int,
+    grid: bool = False,
 ) -> Assembled:
     """Return what `class_scores`, `mean_deltas` and `class_masks` return of the same maps.
 
@@ -63,10 +68,14 @@ def assemble_materialised(
         classes: whose values each RoI keeps.
         rule: how to sample.
         k: parts along a side of a RoI.
+        grid: with `native`, read `out_size` nearest cells along each side of a RoI instead of
+            every cell once; the same where a RoI covers as many.
 
     Paper: 2.2.
     """
-    positions = _positions(rois, rule, k, class_maps.shape[2:])
+    size = class_maps.shape[2:]
+    native = rule.sampling == "native"
+    positions = _grid(rois, rule, k, size) if native and grid else _positions(rois, rule, k, size)
     both = _read(class_maps, positions, k).unflatten(0, (-1, 2))
     scores = _means(torch.maximum(both[:, 0], both[:, 1]), positions)
     deltas = _means(_read(box_maps, positions, k), positions)
@@ -98,6 +107,25 @@ def _positions(rois: RoIs, rule: AssemblyRule, k: int, size: torch.Size) -> _Pos
         index=torch.stack(index),
         weights=torch.stack(weights),
         counts=rois.image_index.new_full((len(rois),), rule.out_size**2),
+        even=True,
+    )
+
+
+def _grid(rois: RoIs, rule: AssemblyRule, k: int, size: torch.Size) -> _Positions:
+    """Return as many nearest cells of every RoI."""
+    rows, columns = size
+    device, count = rois.boxes.device, rule.out_size
+    sample, part = torch.arange(count, device=device), bin_parts(count, k, device)
+    row, column = (
+        first[:, None] + (2 * sample + 1) * cells[:, None] // (2 * count)
+        for first, cells in (native_range(rois, rule, axis) for axis in (0, 1))
+    )
+    plane = rois.image_index[:, None, None] * k**2 + part[:, None] * k + part
+    index = (plane * rows + row[:, :, None]) * columns + column[:, None, :]
+    return _Positions(
+        index=index.flatten()[None],
+        weights=None,
+        counts=rois.image_index.new_full((len(rois),), count**2),
         even=True,
     )
 

@@ -52,20 +52,22 @@ class Comparison:
     """Both forms in one mode.
 
     Attributes:
+        tensor: what the peer writes out of a RoI.
         seconds: of a call, by form.
         peer_over_ours: how many times as long the peer takes.
         bytes: most that a call allocates at once, by form; None where unknown.
         difference: the largest one between both forms' results; of gradients the norm of the
             difference over the norm, because where both sides are equal but for rounding the
-            forms may give the gradient to different ones.
+            forms may give the gradient to different ones. None where the peer reads other cells.
     """
 
     sampling: str
+    tensor: str
     work: str
     seconds: dict[str, Spread]
     peer_over_ours: Spread
     bytes: dict[str, int | None]
-    difference: float
+    difference: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +108,15 @@ class OpsReport:
     def tables(self) -> list[Table]:
         """Return the comparison and the scaling."""
         n = self.settings.size
-        columns = ("sampling", "work", OURS, PEER, f"{PEER} / {OURS}", f"memory {OURS}")
+        columns = ("sampling", "peer's tensor", "work", OURS, PEER, f"{PEER} / {OURS}")
         comparison = Table(
             title=f"{n.rois} RoIs, {n.classes} classes, {n.rows} x {n.columns} cells, k = {n.k}: "
             "scores, box shifts, and the masks of one class a RoI",
-            columns=(*columns, f"memory {PEER}"),
+            columns=(*columns, f"memory {OURS}", f"memory {PEER}"),
             rows=tuple(
                 (
                     c.sampling,
+                    c.tensor,
                     c.work,
                     milliseconds(c.seconds[OURS].median),
                     milliseconds(c.seconds[PEER].median),
@@ -142,7 +145,7 @@ class OpsReport:
 
     def notes(self) -> list[str]:
         """Return what the figures rest on."""
-        worst = max((c.difference for c in self.comparisons), default=0.0)
+        worst = max((c.difference or 0.0 for c in self.comparisons), default=0.0)
         return [
             f"both forms agree within {worst:.1e} on scores, shifts, masks and gradients",
             f"ratios are medians of {self.settings.method.rounds} rounds, with quartiles",
@@ -182,35 +185,50 @@ def compare(problem: Workload, sampling: Sampling, settings: OpsSettings) -> lis
     Raises:
         ArithmeticError: they differ.
     """
-    rule = AssemblyRule(stride=STRIDE, sampling=sampling, out_size=settings.size.out_size)
+    size = settings.size
+    rule = AssemblyRule(stride=STRIDE, sampling=sampling, out_size=size.out_size)
     ours = (problem.classes.detach(), problem.boxes.detach())
     peers = problem.planes()
-    k = settings.size.k
 
     def fast() -> Outputs:
         return _assemble(ours, problem, rule)
 
-    def slow() -> Outputs:
-        found = assemble_materialised(*peers, problem.rois, problem.chosen, rule, k=k)
+    def slow(*, grid: bool = False) -> Outputs:
+        rois, k = problem.rois, size.k
+        found = assemble_materialised(*peers, rois, problem.chosen, rule, k=k, grid=grid)
         return found.scores, found.deltas, found.masks
 
+    def on_grid() -> Outputs:
+        return slow(grid=True)
+
+    square = f"{size.out_size} x {size.out_size}"
+    tensor = "every cell" if sampling == "native" else square
     forms: dict[str, tuple[Form, Sequence[Tensor]]] = {OURS: (fast, ours), PEER: (slow, peers)}
     with torch.no_grad():
         found = fast()
         weights = (_like(found[0]), _like(found[1]), _like(found[2]))
         difference = _checked(_largest(found, slow()), f"{sampling}, {FORWARD}")
-        forward = _measure(sampling, FORWARD, fast, slow, difference, settings)
+        results = [_measure((sampling, tensor, FORWARD), fast, slow, difference, settings)]
+        if sampling == "native":
+            results.append(_measure((sampling, square, FORWARD), fast, on_grid, None, settings))
     for maps in (*ours, *peers):
         maps.requires_grad_()
     works = {name: _with_gradient(form, maps, weights) for name, (form, maps) in forms.items()}
+    with torch.no_grad():
+        like = _like(on_grid()[2])
+    grid_work = _with_gradient(on_grid, peers, (*weights[:2], like))
     (gradient, of_boxes), (peer, peer_of_boxes) = works[OURS](), works[PEER]()
     expected = Workload(
         classes=gradient, boxes=of_boxes, rois=problem.rois, chosen=problem.chosen
     ).planes()
     difference = _checked(_of_norm(expected, (peer, peer_of_boxes)), f"{sampling}, {BOTH}")
     del gradient, of_boxes, peer, peer_of_boxes, expected
-    both = _measure(sampling, BOTH, works[OURS], works[PEER], difference, settings)
-    return [forward, both]
+    both = (sampling, tensor, BOTH)
+    results.append(_measure(both, works[OURS], works[PEER], difference, settings))
+    if sampling == "native":
+        both = (sampling, square, BOTH)
+        results.append(_measure(both, works[OURS], grid_work, None, settings))
+    return results
 
 
 def _assemble(maps: Sequence[Tensor], problem: Workload, rule: AssemblyRule) -> Outputs:
@@ -257,17 +275,19 @@ def _checked(difference: float, what: str) -> float:
 
 
 def _measure(
-    sampling: str,
-    work: str,
+    what: tuple[str, str, str],
     ours: Callable[[], object],
     peer: Callable[[], object],
-    difference: float,
+    difference: float | None,
     settings: OpsSettings,
 ) -> Comparison:
+    """Return the cost of both, as sampling, tensor and work name them."""
     works = {OURS: ours, PEER: peer}
     seconds = alternate(works, settings.method, device_clock(settings.device))
+    sampling, tensor, work = what
     return Comparison(
         sampling=sampling,
+        tensor=tensor,
         work=work,
         seconds={name: spread(values) for name, values in seconds.items()},
         peer_over_ours=ratio(seconds[PEER], seconds[OURS]),

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
+import fcis.model.detector
 import fcis.model.fcis
 import fcis.training.losses
 from fcis.benchmark.memory import peak_bytes
@@ -232,12 +233,12 @@ def with_unused_categories(dataset: Dataset, count: int) -> Dataset:
 
 def _watching(stopwatch: Stopwatch, trainer: Trainer) -> AbstractContextManager[None]:
     places = [
-        (fcis.model.fcis, "propose", "proposals"),
+        (fcis.model.detector, "propose", "proposals"),
         (fcis.training.losses, "anchor_targets", "targets"),
         (fcis.training.losses, "roi_targets", "targets"),
         (fcis.training.losses, "mask_targets", "targets"),
-        (fcis.training.losses, "score_rois", "assembly"),
-        (fcis.training.losses, "mask_rois", "assembly"),
+        (fcis.model.fcis, "score_rois", "assembly"),
+        (fcis.model.fcis, "mask_rois", "assembly"),
     ]
     functions = [Watched(module=m, name=name, stages=(stage,)) for m, name, stage in places]
     return watching(stopwatch, {"forward": trainer.model}, functions)

@@ -21,14 +21,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from fcis.ops.native import block_rows, blocks, by_row, native_lines
 from fcis.ops.sampling import (
     AssemblyRule,
-    NativeCells,
     RoIs,
     axis_taps,
     axis_weights,
     bin_parts,
-    native_cells,
 )
 from fcis.structures import INSIDE, OUTSIDE
 
@@ -69,7 +68,7 @@ class _Chunk:
         self, bags: Float[Tensor, "bag column"]
     ) -> tuple[Int[Tensor, " touched"], Float[Tensor, "touched column"]]:
         """Return the table rows that are read, each once, and the weighted sum of their bags."""
-        rows, offsets, order = _by_row(self.index.flatten())
+        rows, offsets, order = by_row(self.index.flatten())
         bag, weights = order // self.index.shape[1], self.weights.flatten()[order]
         return rows, F.embedding_bag(bag, bags, offsets, per_sample_weights=weights, mode="sum")
 
@@ -85,14 +84,16 @@ def class_scores(
     Raises:
         ValueError: the maps do not have k * k cells, or the RoIs' valid cells are not theirs.
     """
-    k, table = _parts(maps.shape, rois), _working(maps).flatten(0, 3)
+    _parts(maps.shape, rois)
+    table = _working(maps).flatten(0, 3)
     if rule.sampling == "native":
-        cells = native_cells(rois, rule, k)
-        index = _native_index(maps.shape, rois, cells)
-        counts = cells.roi.bincount(minlength=len(rois))
-        greater = torch.maximum(table[:, OUTSIDE], table[:, INSIDE])
-        scores = F.embedding_bag(index, greater, counts.cumsum(0) - counts, mode="mean")
-        return scores.to(maps.dtype)
+        lines, rows = native_lines(maps.shape, rois, rule), block_rows(maps.shape, limits.numbers)
+        sums = table.new_zeros((len(rois), maps.shape[-1]))
+        # one buffer for all blocks: fresh memory would take longer than the arithmetic
+        buffer = torch.empty_like(table[: rows * maps.shape[2] * maps.shape[3], OUTSIDE])
+        for block in blocks(maps.shape, lines, rows):
+            sums += block.sums(table, buffer, len(rois))
+        return (sums / lines.counts[:, None]).to(maps.dtype)
     scores = table.new_empty((len(rois), maps.shape[-1]))
     for chunk in _chunks(maps.shape, table.dtype, rois, rule, limits):
         outside, inside = chunk.sums(table.flatten(1)).split(maps.shape[-1], dim=2)
@@ -108,16 +109,17 @@ def class_scores_backward(
     limits: Limits,
 ) -> Float[Tensor, "image h w cell side class"]:
     """Return the gradient of the maps; where both sides are equal, the outside score gets it."""
-    k, table = _parts(maps.shape, rois), _working(maps).flatten(0, 3)
+    _parts(maps.shape, rois)
+    table = _working(maps).flatten(0, 3)
     grad, total = grad.to(table.dtype), torch.zeros_like(table)
     if rule.sampling == "native":
-        cells = native_cells(rois, rule, k)
-        share = grad / cells.roi.bincount(minlength=len(rois))[:, None]
-        rows, offsets, order = _by_row(_native_index(maps.shape, rois, cells))
-        sums = F.embedding_bag(cells.roi[order], share, offsets, mode="sum")
-        touched = table[rows]
-        wins = touched[:, INSIDE] > touched[:, OUTSIDE]
-        total[rows] = torch.stack((sums * ~wins, sums * wins), dim=1)
+        lines, some = native_lines(maps.shape, rois, rule), block_rows(maps.shape, limits.numbers)
+        share = grad / lines.counts[:, None]
+        for block in blocks(maps.shape, lines, some):
+            rows, sums = block.transposed_sums(share)
+            touched = table[rows]
+            wins = touched[:, INSIDE] > touched[:, OUTSIDE]
+            total[rows] = torch.stack((sums * ~wins, sums * wins), dim=1)
         return total.reshape(maps.shape).to(maps.dtype)
     for chunk in _chunks(maps.shape, table.dtype, rois, rule, limits):
         outside, inside = chunk.sums(table.flatten(1)).split(maps.shape[-1], dim=2)
@@ -141,6 +143,10 @@ def mean_deltas(
     k, (_, h, w, _, _) = _parts(maps.shape, rois), maps.shape
     working = _working(maps).unflatten(3, (k, k))
     means = working.new_zeros((len(rois), 4))
+    if rule.sampling == "native":
+        lines, table = native_lines(maps.shape, rois, rule), working.reshape(-1, 4)
+        starts = lines.counts.cumsum(0) - lines.counts
+        return F.embedding_bag(lines.cells()[0], table, starts, mode="mean").to(maps.dtype)
     # under autocast the products would be rounded to half precision
     with torch.autocast(maps.device.type, enabled=False):
         for image, mine, rows, columns in _image_weights(maps.shape, working.dtype, rois, rule):
@@ -186,6 +192,11 @@ def class_masks(
             f"got {int(classes.min())} to {int(classes.max())}"
         )
     numbers = _working(maps).reshape(-1, 1)
+    _parts(maps.shape, rois)
+    if rule.sampling == "native":
+        index = _native_numbers(maps.shape, rois, classes, rule)
+        sides = [numbers.take(index + side * num_classes) for side in (OUTSIDE, INSIDE)]
+        return torch.stack(sides, dim=1).to(maps.dtype)
     chunks, bins, count = _mask_chunks(maps.shape, numbers.dtype, rois, rule, limits, classes)
     masks = numbers.new_empty((count, bins, 2))
     for chunk in chunks:
@@ -240,20 +251,12 @@ def _working_type(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _by_row(
-    index: Int[Tensor, " tap"],
-) -> tuple[Int[Tensor, " touched"], Int[Tensor, " touched"], Int[Tensor, " tap"]]:
-    """Return the rows that taps read, each once, where its taps begin, and the taps so sorted."""
-    ordered, order = index.sort(stable=True)
-    rows, counts = ordered.unique_consecutive(return_counts=True)
-    return rows.long(), counts.cumsum(0) - counts, order
-
-
-def _native_index(size: Sequence[int], rois: RoIs, cells: NativeCells) -> Int[Tensor, " position"]:
-    """Return the table row of every covered cell."""
-    _, h, w, parts, *_ = size
-    image = rois.image_index[cells.roi].long()
-    return ((image * h + cells.row) * w + cells.column) * parts + cells.part
+def _native_numbers(
+    size: Sequence[int], rois: RoIs, classes: Int[Tensor, " roi"], rule: AssemblyRule
+) -> Int[Tensor, " position"]:
+    """Return where the maps hold the outside score of each covered cell for its RoI's class."""
+    index, roi = native_lines(size, rois, rule).cells()
+    return index * (size[4] * size[5]) + classes[roi]
 
 
 def _image_weights(
@@ -281,13 +284,11 @@ def _mask_chunks(
 
     An item is a RoI, or with `native` a covered cell, which has one bin that reads one number.
     """
-    k = _parts(size, rois)
+    _parts(size, rois)
     if rule.sampling != "native":
         chunks = _chunks(size, dtype, rois, rule, limits, classes)
         return chunks, rule.out_size**2, len(rois)
-    cells = native_cells(rois, rule, k)
-    unit = size[4] * size[5]
-    index = _native_index(size, rois, cells) * unit + classes[cells.roi]
+    index = _native_numbers(size, rois, classes, rule)
     positions = torch.arange(len(index), device=index.device)
     ones = torch.ones(len(index), 1, dtype=dtype, device=index.device)
     chunk = _Chunk(rois=positions, index=index[:, None], weights=ones)

@@ -8,10 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from fcis.model.fcis import FCIS
-from fcis.model.joint import mask_rois, score_rois
+from fcis.model.detector import Detector, Maps
 from fcis.recipe import Recipe
-from fcis.structures import INSIDE, OUTSIDE, RPNOutput, ScoreMaps
+from fcis.structures import INSIDE, OUTSIDE, RPNOutput
 from fcis.training.batch import TrainingBatch
 from fcis.training.mask_targets import mask_targets
 from fcis.training.samples import target_generator
@@ -72,7 +71,7 @@ class RoILosses:
     boxes: Float[Tensor, " roi"]
 
 
-def compute_losses(model: FCIS, batch: TrainingBatch, recipe: Recipe) -> Losses:
+def compute_losses(model: Detector[Maps], batch: TrainingBatch, recipe: Recipe) -> Losses:
     """Return the losses of one batch.
 
     All chance comes from the samples' numbers, so that an image's targets do not depend on what
@@ -98,7 +97,7 @@ def compute_losses(model: FCIS, batch: TrainingBatch, recipe: Recipe) -> Losses:
         generators,
     )
     classes, masks, boxes = image_losses(
-        roi_losses(maps, rois, batch, recipe), rois, recipe, len(images)
+        roi_losses(model, maps, rois, batch, recipe), rois, recipe, len(images)
     )
     return Losses(
         rpn_class=torch.stack([r[0] for r in rpn]),
@@ -132,20 +131,23 @@ def rpn_losses(
 
 
 def roi_losses(
-    maps: ScoreMaps, targets: RoITargets, batch: TrainingBatch, recipe: Recipe
+    model: Detector[Maps],
+    maps: Maps,
+    targets: RoITargets,
+    batch: TrainingBatch,
+    recipe: Recipe,
 ) -> RoILosses:
     """Return the loss terms of every RoI; mask and box terms are zero for negatives."""
-    model = recipe.model
-    scores = score_rois(maps, targets.boxes, targets.image_index, model)
+    scores = model.score_rois(maps, targets.boxes, targets.image_index)
     classes = functional.cross_entropy(_full(scores.class_logits), targets.labels, reduction="none")
     positive = (targets.labels > 0).nonzero()[:, 0]
     deltas = _full(scores.box_deltas)
-    deltas = deltas / deltas.new_tensor(model.head.box_stds)
+    deltas = deltas / deltas.new_tensor(recipe.model.head.box_stds)
     boxes = functional.smooth_l1_loss(
         deltas[positive], targets.deltas[positive].to(deltas), beta=_HEAD_BETA, reduction="none"
     ).sum(dim=1)
     zero = torch.zeros_like(classes)
-    masks = _mask_losses(maps, targets, positive, batch, recipe)
+    masks = _mask_losses(model, maps, targets, positive, batch, recipe)
     return RoILosses(
         classes=classes,
         masks=zero.index_add(0, positive, masks),
@@ -154,7 +156,8 @@ def roi_losses(
 
 
 def _mask_losses(
-    maps: ScoreMaps,
+    model: Detector[Maps],
+    maps: Maps,
     targets: RoITargets,
     positive: Int[Tensor, " positive"],
     batch: TrainingBatch,
@@ -162,7 +165,7 @@ def _mask_losses(
 ) -> Float[Tensor, " positive"]:
     """Return each positive RoI's mean over its samples of the two-way cross entropy."""
     boxes, image_index = targets.boxes[positive], targets.image_index[positive]
-    masks = mask_rois(maps, boxes, image_index, targets.labels[positive], recipe.model)
+    masks = model.mask_rois(maps, boxes, image_index, targets.labels[positive])
     pairs = zip(image_index.tolist(), targets.objects[positive].tolist(), strict=True)
     chosen = [(batch.truths[i], j) for i, j in pairs]
     wanted = mask_targets(
@@ -172,7 +175,7 @@ def _mask_losses(
         torch.stack([truth.boxes[j] for truth, j in chosen]) if chosen else boxes,
         recipe.model.conventions,
         threshold=recipe.model.detection.mask_threshold,
-        stride=maps.stride,
+        stride=recipe.model.backbone.stride,
     )
     values = _full(masks.values)
     margin = values[:, INSIDE] - values[:, OUTSIDE]

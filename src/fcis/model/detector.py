@@ -1,0 +1,171 @@
+"""What all systems of the paper share: backbone, proposals, two passes of scoring, mask voting.
+
+A system adds its maps and says how an RoI is read from them: `score_rois` and `mask_rois`
+(Paper: Figure 3, 4.1). Training composes the same stages with targets and losses; nothing here
+knows of it.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from fcis.boxes import clip_boxes, decode_boxes, large_enough, to_original
+from fcis.instances import Instances
+from fcis.masks import MaskCrop
+from fcis.model.backbone import Backbone, build_backbone
+from fcis.model.joint import dense_grids, inside_probability
+from fcis.model.rpn import RPN, propose
+from fcis.model.voting import MaskGrids, Selection, select, vote, voting_pairs, whole_pixels
+from fcis.recipe import ModelRecipe
+from fcis.structures import Features, ImageBatch, Proposals, RoIMasks, RoIScores, RPNOutput
+
+Maps = TypeVar("Maps")
+
+
+class Detector(nn.Module, ABC, Generic[Maps]):
+    """Whole images to proposals, proposals to instances.
+
+    Attributes:
+        head: what follows conv5; the learning rate of its 1x1 reduction may differ.
+    """
+
+    head: nn.Module
+
+    def __init__(self, recipe: ModelRecipe, *, fetch: bool = False) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.backbone: Backbone = build_backbone(
+            recipe.backbone, fetch=fetch, stem_eps=recipe.conventions.stem_eps
+        )
+        self.rpn = RPN(self.backbone.channels[0], recipe=recipe.rpn, conventions=recipe.conventions)
+
+    @abstractmethod
+    def maps(self, features: Features) -> Maps:
+        """Return what is computed for RoIs on whole images."""
+
+    @abstractmethod
+    def score_rois(
+        self, maps: Maps, boxes: Float[Tensor, "roi 4"], image_index: Int[Tensor, " roi"]
+    ) -> RoIScores:
+        """Return class logits and box deltas of RoIs, which are in pixels of the resized images."""
+
+    @abstractmethod
+    def mask_rois(
+        self,
+        maps: Maps,
+        boxes: Float[Tensor, "roi 4"],
+        image_index: Int[Tensor, " roi"],
+        classes: Int[Tensor, " roi"],
+    ) -> RoIMasks:
+        """Return the outside and inside scores of one category a RoI."""
+
+    @property
+    def mask_size(self) -> int:
+        """Samples along a side of a mask, where all RoIs have as many."""
+        return self.recipe.head.out_size
+
+    def forward(self, batch: ImageBatch) -> tuple[RPNOutput, Maps]:
+        """Return all that is computed on whole images."""
+        features = self.backbone(batch)
+        return self.rpn(features), self.maps(features)
+
+    def propose(self, output: RPNOutput, batch: ImageBatch) -> Proposals:
+        """Return the regions of interest that the RPN finds; they carry no gradient."""
+        return propose(
+            output,
+            batch.sizes.to(torch.float32),
+            batch.scales,
+            self.recipe.rpn,
+            self.recipe.conventions,
+        )
+
+    @torch.inference_mode()
+    def detect(self, batch: ImageBatch) -> list[Instances]:
+        """Return the instances of each image, in pixels of the original image, best first."""
+        output, maps = self(batch)
+        proposals = self.propose(output, batch)
+        boxes, image_index, probabilities = self.score(maps, proposals, batch)
+        return [
+            self._instances(
+                maps, boxes[image_index == i], probabilities[image_index == i], batch, i
+            )
+            for i in range(len(batch.sizes))
+        ]
+
+    def score(
+        self, maps: Maps, proposals: Proposals, batch: ImageBatch
+    ) -> tuple[Float[Tensor, "roi 4"], Int[Tensor, " roi"], Float[Tensor, "roi class"]]:
+        """Return boxes, images and class probabilities of the proposals and of their refinements.
+
+        The proposals keep their own boxes; with two passes the boxes refined from them follow,
+        scored on the same maps (Paper: 2.3, Inference. Official: symbols/
+        resnet_v1_101_fcis.py:861-892 @309f6c9).
+        """
+        boxes, index = proposals.boxes, proposals.image_index
+        first = self.score_rois(maps, boxes, index)
+        probabilities = first.class_logits.float().softmax(dim=1)
+        if self.recipe.detection.passes == 1:
+            return boxes, index, probabilities
+        sizes = batch.sizes.to(boxes)[index]
+        refined = clip_boxes(
+            decode_boxes(boxes, first.box_deltas.float()),
+            sizes,
+            keep_pixel=self.recipe.conventions.box_clip == "last-pixel",
+        )
+        second = self.score_rois(maps, refined, index)
+        return (
+            torch.cat([boxes, refined]),
+            torch.cat([index, index]),
+            torch.cat([probabilities, second.class_logits.float().softmax(dim=1)]),
+        )
+
+    def _instances(
+        self, maps: Maps, boxes: Tensor, probabilities: Tensor, batch: ImageBatch, image: int
+    ) -> Instances:
+        """Vote within one image; boxes are in pixels of the resized image."""
+        recipe, conventions = self.recipe.detection, self.recipe.conventions
+        height, width = (int(n) for n in batch.original_sizes[image])
+        keep = large_enough(boxes, recipe.drop_size)
+        boxes, probabilities = boxes[keep], probabilities[keep]
+        original = to_original(
+            boxes,
+            batch.scales[image],
+            (height, width),
+            last_pixel=conventions.box_end == "last-pixel",
+            keep_pixel=conventions.box_clip == "last-pixel",
+        )
+        selection = select(original, probabilities, recipe, conventions)
+        rois, classes, grid_of = voting_pairs(selection, probabilities, conventions)
+        masks = self.mask_rois(maps, boxes[rois], torch.full_like(rois, image), classes)
+        windows = whole_pixels(original[rois], by_edges=conventions.box_rounding == "edge")
+        # a sliver at the edge may round to the pixel behind it
+        windows = windows.minimum(windows.new_tensor([width, height] * 2))
+        if conventions.sampling == "pool":
+            extents = windows.to(boxes)
+        else:
+            extents = masks.extents.to(boxes) / batch.scales[image].flip(0).repeat(2)
+        grids = MaskGrids(
+            values=dense_grids(masks, inside_probability(masks)),
+            shapes=masks.shapes,
+            extents=extents,
+            windows=windows,
+        )
+        crops = vote(selection, grids, grid_of, recipe, conventions, grid_size=self.mask_size)
+        return self._collect(selection, crops, (height, width))
+
+    def _collect(
+        self, selection: Selection, crops: list[MaskCrop | None], size: tuple[int, int]
+    ) -> Instances:
+        """Return the detections whose mask is not empty."""
+        found = [i for i, crop in enumerate(crops) if crop is not None]
+        return Instances(
+            size=size,
+            scores=selection.scores.cpu().numpy().astype("float32")[found],
+            labels=selection.labels.cpu().numpy().astype("int64")[found],
+            crops=tuple(crop for crop in crops if crop is not None),
+            class_names=("background", *self.recipe.class_names),
+            category_ids=(0, *self.recipe.category_ids),
+        )
