@@ -1,3 +1,5 @@
+"""One optimiser step: its samples, its batches, and its arithmetic against a second form."""
+
 from dataclasses import replace
 from itertools import islice
 
@@ -7,6 +9,7 @@ import pytest
 import torch
 
 from fcis.build import build_model
+from fcis.data.scenes import scene_dataset
 from fcis.errors import InputError
 from fcis.training.batch import collate_samples
 from fcis.training.losses import compute_losses
@@ -15,6 +18,7 @@ from fcis.training.optim import build_optimiser
 from fcis.training.samples import TrainingSamples
 
 from .conftest import dataset_of, record_of
+from .slow_step import slow_loss, slow_update
 
 
 def with_training(recipe, **changes):
@@ -143,3 +147,114 @@ def test_a_loss_that_is_not_finite_stops_the_run(scene_set, tiny):
     message = r"scene-1-0000\d\d\.png: the loss rpn_class is not finite in step 1; look at this"
     with pytest.raises(InputError, match=message):
         fit(module, training_loader(scene_set, tiny, 0), steps=3)
+
+
+ALL = 10**6  # anchors or RoIs, more than there are
+
+
+@pytest.fixture(scope="module")
+def small_scenes():
+    return scene_dataset(4, 5, size=(64, 80))
+
+
+@pytest.fixture
+def exact(tiny):
+    """Nothing is drawn: every anchor is labelled, and of the RoIs the hardest count."""
+    training = tiny.training
+    optimiser = replace(
+        training.optimiser,
+        kind="sgd",
+        lr=0.02,
+        momentum=0.9,
+        weight_decay=0.01,
+        reduction_lr=3.0,
+        warmup="none",
+        schedule="step",
+        clip_norm=0.5,
+    )
+    targets = replace(training.targets, anchors=ALL, rois=12, ohem=True)
+    conventions = replace(
+        tiny.model.conventions, rpn_box_norm="labelled", mask_loss_norm="rois", sampling="align"
+    )
+    backbone = replace(tiny.model.backbone, norm="group")
+    return replace(
+        tiny,
+        model=replace(tiny.model, conventions=conventions, backbone=backbone),
+        training=replace(
+            training, steps=2, batch=2, precision="float64", optimiser=optimiser, targets=targets
+        ),
+    )
+
+
+def batch_of(scenes, recipe, step):
+    samples = TrainingSamples(scenes, recipe)
+    numbers = range(2 * step, 2 * step + 2)
+    return collate_samples([samples[n] for n in numbers]).of_type(torch.float64)
+
+
+def gradients(model, loss):
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    found = torch.autograd.grad(loss, parameters)
+    return dict(zip(names, found, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planned", ["planned", "actual"])
+def test_loss_and_gradient_are_those_of_the_loops(small_scenes, exact, planned):
+    conventions = replace(exact.model.conventions, loss_rois=planned)
+    recipe = replace(exact, model=replace(exact.model, conventions=conventions))
+    model = build_model(recipe.model, seed=1).double()
+    batch = batch_of(small_scenes, exact, 0)
+    expected, hardest = slow_loss(model, batch, recipe)
+    found = compute_losses(model, batch, recipe).total()
+    assert found.item() == pytest.approx(expected.item(), rel=1e-9)
+    assert all(len(h) == 12 for h in hardest)
+    slow, fast = gradients(model, expected), gradients(model, found)
+    for name, value in slow.items():
+        bound = 1e-9 * float(value.abs().max()) + 1e-15
+        torch.testing.assert_close(fast[name], value, rtol=0, atol=bound, msg=name)
+
+
+@pytest.mark.slow
+def test_two_steps_are_those_of_the_loops(small_scenes, exact):
+    module = TrainingModule(build_model(exact.model, seed=1).double(), exact)
+    fit(module, training_loader(small_scenes, exact, 0), steps=2)
+    model = build_model(exact.model, seed=1).double()
+    momenta: dict[str, torch.Tensor] = {}
+    for step in range(2):
+        loss, _ = slow_loss(model, batch_of(small_scenes, exact, step), exact)
+        found = gradients(model, loss)
+        values = {name: p.detach() for name, p in model.named_parameters()}
+        values, momenta = slow_update(values, found, momenta, exact.training.optimiser)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(values[name])
+    for name, parameter in module.model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), values[name], rtol=1e-7, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("part", ["rpn.", "head."])
+def test_gradient_against_differences(small_scenes, exact, part):
+    """Targets and choices stay as they are for a small step, and no gradient goes through boxes."""
+    model = build_model(exact.model, seed=1).double()
+    batch = batch_of(small_scenes, exact, 0)
+
+    def loss():
+        losses = compute_losses(model, batch, exact)
+        # what the RPN changes moves the proposals, through which no gradient goes
+        own = losses.rpn_class + losses.rpn_box
+        return own.mean() if part == "rpn." else losses.total()
+
+    names = [n for n, _ in model.named_parameters() if n.startswith(part)]
+    parameters = [p for n, p in model.named_parameters() if n in names]
+    generator = torch.Generator().manual_seed(0)
+    direction = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
+    gradient = torch.autograd.grad(loss(), parameters)
+    expected = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
+    step, sides = 1e-8, []
+    for move in (step, -2 * step):
+        with torch.no_grad():
+            for parameter, way in zip(parameters, direction, strict=True):
+                parameter += move * way
+            sides.append(loss().item())
+    assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(expected, rel=1e-5)

@@ -1,12 +1,11 @@
 import csv
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,24 +233,28 @@ def test_a_run_survives_being_killed_anywhere(tmp_path, tiny, workers, more):
     finish(start(torn, recipe), 0)
     assert_same_run(tmp_path / "whole", torn)
 
-    rng, random_torn, kills = random.Random(workers), tmp_path / "random", 0
-    while kills < 3:
-        process = start(random_torn, recipe)
-        begun = time.monotonic()
-        # imports take seconds; then a step takes a fraction of one
-        while process.poll() is None and time.monotonic() - begun < 60:
-            if (random_torn / "metrics.csv").is_file():
-                break
-            time.sleep(0.05)
-        time.sleep(rng.uniform(0.5, 6.0))
-        if process.poll() is not None:
-            break  # it was done before
-        process.kill()
-        finish(process, -signal.SIGKILL)
-        kills += 1
-    finish(start(random_torn, recipe), 0)
-    assert_same_run(tmp_path / "whole", random_torn)
-    assert kills >= 1
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workers", "more"), [(0, {"ema": 0.9}), (1, {"validation_loss": True, "accumulate": 2})]
+)
+def test_a_run_survives_thirty_kills_at_random_moments(tmp_path, tiny, workers, more):
+    recipe = with_training(
+        tiny, steps=40, workers=workers, validate_every=10, checkpoint_every=3, **more
+    )
+    text = json.dumps(to_json(recipe))
+    found = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("killing.py")), tmp_path, text, "30", "1"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    result = json.loads(found.stdout.splitlines()[-1])
+    assert result["kills"] == 30
+    for torn in result["runs"]:
+        assert_same_run(tmp_path / "whole", Path(torn))
 
 
 def test_what_a_run_leaves(whole, short, small_set):
