@@ -4,16 +4,12 @@ Knows nothing of the network: what comes out is what a person would see. A bad f
 `InputError`, never a warning and a half-read picture.
 """
 
-import glob
-import os
 import struct
 import threading
 import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import takewhile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +17,17 @@ from jaxtyping import Num, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from fcis.errors import InputError
+from fcis.levels import to_levels, value_limits
 
 MAX_PIXELS = 100_000_000
+MAX_TILED_PIXELS = 1_000_000_000  # of images that go through the network in tiles
 PERCENTILES = (0.1, 99.9)
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .j2k .jp2 .jpe .jpeg .jpg .mpo .pbm .pgm .png .pnm .ppm .tif .tiff "
-    ".webp".split()
-)
 
 # Pillow opens more than these, among them formats that run programs (EPS) or have no signature.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "MPO", "AVIF")
 # What Pillow's decoders are known to raise on damaged files, besides OSError.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, MemoryError)
-_DAMAGED += (OverflowError, struct.error, zlib.error, Image.DecompressionBombError)
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, MemoryError)
+DAMAGED += (OverflowError, struct.error, zlib.error, Image.DecompressionBombError)
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,20 +39,6 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPS_SIDES = frozenset({5, 6, 7, 8})
-_STRETCHED_ROWS = 256  # rows scaled at once, so that the float64 copy stays small
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundImage:
-    """An image file and the name that its results go under.
-
-    Attributes:
-        path: the file.
-        name: the path below the given folder without suffix, with forward slashes; unique.
-    """
-
-    path: Path
-    name: str
 
 
 def read_image(
@@ -82,7 +62,7 @@ def read_image(
     Raises:
         InputError: no such file, not an image, damaged, truncated or too large.
     """
-    with _open(path) as image:
+    with open_header(path) as image:
         _load(image, max_pixels, str(path))
         return _pillow_to_rgb(_upright(image) if exif else image, percentiles, str(path))
 
@@ -115,11 +95,11 @@ def as_rgb(
         _load(image, max_pixels, "image")
         return _pillow_to_rgb(_upright(image) if exif else image, percentiles, "image")
     _check_array(image)
-    _check_pixels((image.shape[1], image.shape[0]), max_pixels, "image")
+    check_pixels((image.shape[1], image.shape[0]), max_pixels, "image")
     if image.dtype == bool:
         image = image.astype(np.uint8) * 255
     elif image.dtype != np.uint8:
-        image = _stretch(image, percentiles)
+        image = to_levels(image, value_limits(image, percentiles))
     if image.ndim == 2 or image.shape[2] == 1:
         return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
     if image.shape[2] == 4:
@@ -133,94 +113,14 @@ def image_size(path: str | Path, *, exif: bool = True) -> tuple[int, int]:
     Raises:
         InputError: no such file, or not an image.
     """
-    with _open(path) as image:
+    with open_header(path) as image:
         width, height = image.size
-        if exif and _orientation(image) in _SWAPS_SIDES:
+        if exif and orientation(image) in _SWAPS_SIDES:
             return width, height
         return height, width
 
 
-def find_images(inputs: Sequence[str | Path]) -> list[FoundImage]:
-    """Return the image files that files, folders and glob patterns stand for.
-
-    A file is taken whatever its suffix. Folders are searched with all that is below them, by
-    suffix, links to folders and names that begin with a dot left out; a pattern (with `**` for
-    any depth) takes files by suffix, too. The order is that of the inputs and, within each, of
-    the paths. A file that comes up twice is taken once. Names that would be equal get as many
-    more parts of their paths, or their suffixes, as make them differ.
-
-    Raises:
-        InputError: no input, or one that stands for no image.
-    """
-    if not inputs:
-        raise InputError("no input given: name an image file, a folder or a pattern")
-    found: dict[str, tuple[Path, int]] = {}
-    for item in inputs:
-        for path, base in _expand(item):
-            found.setdefault(os.path.abspath(path), (path, len(path.relative_to(base).parts)))
-    names = _unique_names([Path(key) for key in found], [depth for _, depth in found.values()])
-    return [
-        FoundImage(path=path, name=name)
-        for (path, _), name in zip(found.values(), names, strict=True)
-    ]
-
-
-def _expand(item: str | Path) -> list[tuple[Path, Path]]:
-    """Return (file, folder that its name is relative to) for each image of one input."""
-    path = Path(item)
-    if os.path.isdir(path):
-        files = sorted(_walk(path))
-        if not files:
-            raise InputError(
-                f"{path}: no images in this folder; it looks for {' '.join(sorted(SUFFIXES))}"
-            )
-        return [(file, path) for file in files]
-    if os.path.exists(path):
-        return [(path, path.parent)]
-    if not glob.has_magic(str(item)):
-        raise InputError(f"{path}: no such file or folder; check the spelling and the rights")
-    base = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
-    files = sorted(
-        file
-        for file in map(Path, glob.glob(str(item), recursive=True))
-        if file.suffix.lower() in SUFFIXES and file.is_file()
-    )
-    if not files:
-        raise InputError(f"{item}: no image file matches this pattern; check the spelling")
-    return [(file, base) for file in files]
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the image files below a folder."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        # macOS leaves `._x.jpg` beside x.jpg on foreign disks: no image
-        visible = (Path(parent, name) for name in files if not name.startswith("."))
-        yield from (file for file in visible if file.suffix.lower() in SUFFIXES)
-
-
-def _unique_names(paths: Sequence[Path], depths: Sequence[int]) -> list[str]:
-    """Return a different name for each of several absolute paths, at least `depths` parts long."""
-    full = [path.with_suffix("").parts for path in paths]
-    while repeated := _repeated(full):  # 1.png beside 1.jpg
-        full = [
-            path.parts if parts in repeated else parts
-            for path, parts in zip(paths, full, strict=True)
-        ]
-    depths = list(depths)
-    names = [parts[-depth:] for parts, depth in zip(full, depths, strict=True)]
-    while repeated := _repeated(names):
-        depths = [d + (name in repeated) for d, name in zip(depths, names, strict=True)]
-        names = [parts[-depth:] for parts, depth in zip(full, depths, strict=True)]
-    return ["/".join(part.strip(":/\\") for part in parts).lstrip("/") for parts in names]
-
-
-def _repeated(items: Sequence[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    """Return the items that occur more than once."""
-    return {item for item, count in Counter(items).items() if count > 1}
-
-
-def _open(path: str | Path) -> Image.Image:
+def open_header(path: str | Path) -> Image.Image:
     """Return a Pillow image of which only the header has been read.
 
     Raises:
@@ -246,11 +146,38 @@ def _open(path: str | Path) -> Image.Image:
             f"{path}: not an image that can be read (or its first bytes are damaged); convert it "
             "to PNG, JPEG or TIFF, in 8-bit colour or in 8-bit, 16-bit or float grey"
         ) from error
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InputError(
             f"{path}: truncated, damaged or not an image ({_one_line(error)}); "
             "copy or export it again"
         ) from error
+
+
+def decode_part(data: bytes, kind: str, name: str) -> Image.Image:
+    """Return the decoded image of a file in memory that holds a part of another file.
+
+    Args:
+        data: the file.
+        kind: Pillow's name of its format.
+        name: of the other file, for messages.
+
+    Raises:
+        InputError: damaged data.
+    """
+    try:
+        with _pillow_limit.suspended():
+            image = Image.open(BytesIO(data), formats=[kind])
+    except DAMAGED as error:
+        raise damaged(name, error) from error
+    _load(image, image.width * image.height, name)
+    return image
+
+
+def damaged(name: str, error: BaseException) -> InputError:
+    """Return what is said of a file whose data end too early or make no sense."""
+    return InputError(
+        f"{name}: the image is truncated or damaged ({_one_line(error)}); copy or export it again"
+    )
 
 
 def _load(image: Image.Image, max_pixels: int, name: str) -> None:
@@ -259,15 +186,12 @@ def _load(image: Image.Image, max_pixels: int, name: str) -> None:
     Raises:
         InputError: too many pixels, or damaged data.
     """
-    _check_pixels(image.size, max_pixels, name)
+    check_pixels(image.size, max_pixels, name)
     try:
         with _pillow_limit.suspended():
             image.load()
-    except _DAMAGED as error:
-        raise InputError(
-            f"{name}: the image is truncated or damaged ({_one_line(error)}); "
-            "copy or export it again"
-        ) from error
+    except DAMAGED as error:
+        raise damaged(name, error) from error
 
 
 class _PillowLimit:
@@ -305,8 +229,12 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
-    """Refuse images above the limit; `size` is (width, height)."""
+def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
+    """Refuse images above the limit; `size` is (width, height).
+
+    Raises:
+        InputError: too many pixels.
+    """
     width, height = size
     if width * height > max_pixels:
         raise InputError(
@@ -334,11 +262,11 @@ def _check_array(image: Shaped[np.ndarray, "..."]) -> None:
         )
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 if there is none that can be read."""
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except _DAMAGED:  # a picture with broken EXIF is still a picture
+    except DAMAGED:  # a picture with broken EXIF is still a picture
         return 1
     # a TIFF is turned by Pillow as it is loaded, and its size is that of the turned image
     return value if value in _UPRIGHT and image.format != "TIFF" else 1
@@ -346,7 +274,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Return the image turned as its EXIF orientation says."""
-    method = _UPRIGHT.get(_orientation(image))
+    method = _UPRIGHT.get(orientation(image))
     return image if method is None else image.transpose(method)
 
 
@@ -354,8 +282,26 @@ def _pillow_to_rgb(
     image: Image.Image, percentiles: tuple[float, float], name: str
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Return the pixels of a loaded Pillow image of any mode."""
+    values = deep_values(image)
+    if values is None:
+        return shallow_to_rgb(image, name)
+    levels = to_levels(values, value_limits(values, percentiles))
+    return np.repeat(levels[:, :, None], 3, axis=2)
+
+
+def deep_values(image: Image.Image) -> Num[np.ndarray, "height width"] | None:
+    """Return the values of a loaded grey image of more than 8 bits, None for any other."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return np.repeat(_stretch(np.asarray(image), percentiles)[:, :, None], 3, axis=2)
+        return np.asarray(image)
+    return None
+
+
+def shallow_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "height width 3"]:
+    """Return the pixels of a loaded Pillow image whose `deep_values` are None.
+
+    Raises:
+        InputError: a kind of colours that cannot be read.
+    """
     try:
         if image.has_transparency_data:
             return _on_black(image.convert("RGBA"))
@@ -374,26 +320,3 @@ def _on_black(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     """
     black = Image.new("RGBA", image.size, (0, 0, 0, 255))
     return np.array(Image.alpha_composite(black, image).convert("RGB"))
-
-
-def _stretch(
-    image: Num[np.ndarray, "height width *channels"], percentiles: tuple[float, float]
-) -> UInt8[np.ndarray, "height width *channels"]:
-    """Scale deep values to 0..255 between two percentiles of the finite ones, clipping."""
-    result = np.zeros(image.shape, dtype=np.uint8)
-    is_float = image.dtype.kind == "f"
-    values = image[np.isfinite(image)] if is_float else image
-    if values.size == 0:
-        return result
-    low, high = (float(v) for v in np.percentile(values, percentiles))
-    if low >= high:  # nearly all values are the same: let the few others count
-        low, high = float(values.min()), float(values.max())
-    if low >= high:
-        return result
-    for top in range(0, len(image), _STRETCHED_ROWS):
-        rows = image[top : top + _STRETCHED_ROWS].astype(np.float64)
-        if is_float:
-            rows[~np.isfinite(rows)] = low
-        scaled = (np.clip(rows, low, high) - low) / (high - low) * 255
-        result[top : top + _STRETCHED_ROWS] = np.floor(scaled + 0.5)
-    return result
