@@ -1,7 +1,9 @@
 import pytest
 
 from fcis.errors import InputError
-from fcis.evaluation.operating import best_thresholds
+from fcis.evaluation.operating import best_thresholds, f1_at
+from fcis.evaluation.overlaps import category_overlaps
+from fcis.evaluation.records import read_evaluation_set
 
 
 def brute_force(truth, detections, category, decode):
@@ -58,6 +60,11 @@ def test_by_hand(make):
     found = [make.detection(mask, score=score) for mask, score in rows]
     # F1: 2/4, 2/5, 4/6, 6/7, 6/8
     assert best_thresholds(truth, found) == {1: 0.6}
+    table = category_overlaps(read_evaluation_set(truth, found))[1]
+    cuts = (0.9, 0.8, 0.7, 0.65, 0.6, 0.0)
+    expected = [2 / 4, 2 / 5, 4 / 6, 4 / 6, 6 / 7, 6 / 8]
+    assert [f1_at(table, cut) for cut in cuts] == pytest.approx(expected)
+    assert f1_at(table, 0.95) == 0.0
 
 
 def test_equal_scores_pass_together(make):
@@ -88,6 +95,8 @@ def test_where_nothing_matches_the_default_stays(make):
         make.detection(mask, category_id=3, score=0.9),
     ]
     assert best_thresholds(truth, found) == {1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}
+    tables = category_overlaps(read_evaluation_set(truth, found))
+    assert [f1_at(tables[i], 0.0) for i in (1, 2, 3, 4)] == [0.0, 0.0, None, None]
 
 
 def test_detections_of_another_data_set_are_refused(make):

@@ -45,6 +45,17 @@ def test_tables_equal_dense_masks(crowded_street, make):
         assert seen == len(instances)  # every image with instances has detections here
 
 
+def test_tables_of_boxes(make):
+    square, low = make.rectangle(0, 0, 10, 10), make.rectangle(0, 5, 10, 10)
+    ring = square & ~make.rectangle(2, 2, 6, 6)
+    truth = make.dataset([(1, 1, square), (1, 1, low)])
+    evaluation_set = read_evaluation_set(truth, [make.detection(ring)])
+    (image,) = category_overlaps(evaluation_set, "bbox")[1].images
+    np.testing.assert_allclose(image.iou, [[1.0, 1 / 3]])
+    (image,) = category_overlaps(evaluation_set)[1].images
+    np.testing.assert_allclose(image.iou, [[0.64, 32 / 132]])
+
+
 def test_categories_without_instances_have_empty_tables(make):
     tables = category_overlaps(read_evaluation_set(make.dataset([], categories=(1, 2)), []))
     assert {i: (len(t.scores), t.num_truth, t.images) for i, t in tables.items()} == {

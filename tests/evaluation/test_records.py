@@ -67,6 +67,8 @@ def test_strongest_are_taken_an_image_over_all_categories(make):
     found = [make.detection(mask, image_id=i, category_id=c, score=s) for i, c, s, _ in rows]
     kept = strongest(read_evaluation_set(truth, found), 2).detections
     assert [(d.image_id, d.category_id, d.score) for d in kept] == [r[:3] for r in rows if r[3]]
+    kept = strongest(read_evaluation_set(truth, found), 2, 0.35).detections
+    assert [d.score for d in kept] == [0.5, 0.4]
 
 
 @pytest.mark.parametrize(

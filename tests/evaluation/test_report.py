@@ -51,6 +51,10 @@ def test_the_contract_of_the_json_form(nuclei):
         "mAP_r@0.5_continuous",
         "mAP_r@0.7",
         "mAP_r@0.7_continuous",
+        "mAP_b@0.5",
+        "mAP_b@0.5_continuous",
+        "mAP_b@0.7",
+        "mAP_b@0.7_continuous",
     ]
     assert list(document["dsb"]) == [f"{p / 100:.2f}" for p in range(50, 95, 5)]
     assert (document["images"], document["max_detections"]) == (12, 400)
@@ -99,7 +103,10 @@ def test_no_ground_truth_gives_nulls(make, num_images):
         "segm": {"AP": None, "AP50": None},
         "bbox": {"AP": None, "AP50": None},
         "voc": dict.fromkeys(
-            ["AP_r@0.5", "AP_r@0.5_continuous", "AP_r@0.7", "AP_r@0.7_continuous"]
+            f"AP_{kind}@{iou}{form}"
+            for kind in "rb"
+            for iou in (0.5, 0.7)
+            for form in ("", "_continuous")
         ),
         "instances": 0,
         "threshold": 0.25,
@@ -131,6 +138,24 @@ def test_weak_detections_are_left_out(make):
         found = [make.detection(mask, score=score)]
         report = evaluate(truth, found, max_detections=100, thresholds={1: 0.0})
         assert report.segm.ap == report.dsb["0.50"] == pytest.approx(expected)
+        report = evaluate(truth, found, max_detections=100, thresholds={1: 0.0}, min_score=0.0005)
+        assert report.segm.ap == report.dsb["0.50"] == pytest.approx(1.0)
+
+
+def test_boxes_are_judged_apart_from_masks(make):
+    """A mask of the wrong form whose enclosing box is that of the annotation."""
+    square = make.rectangle(10, 10, 20, 20)
+    frame = square & ~make.rectangle(12, 12, 16, 16)
+    report = evaluate(
+        make.dataset([(1, 1, square)]),
+        [make.detection(frame)],
+        max_detections=100,
+        thresholds={},
+    )
+    assert (report.segm.ap, report.voc[0.5].eleven_point) == (0.0, 0.0)
+    assert report.bbox.ap == pytest.approx(1.0)
+    assert [report.voc_boxes[iou].eleven_point for iou in (0.5, 0.7)] == pytest.approx([1.0, 1.0])
+    assert report.categories[0].voc_boxes == report.voc_boxes
 
 
 def test_summary_is_a_readable_table(crowded_street, make):
@@ -144,6 +169,7 @@ def test_summary_is_a_readable_table(crowded_street, make):
         values = figures.to_json().values()
         assert row[1:] == ["-" if v is None else f"{v:.3f}" for v in values]
     assert f"{report.voc[0.5].eleven_point:.3f} at IoU 0.5" in text
+    assert f"mAP^b   {report.voc_boxes[0.5].eleven_point:.3f} at IoU 0.5" in text
     assert f"{report.dsb['0.70']:.3f} at IoU 0.70" in text
     figures, matrix = text.split("annotated, found")
     assert [row.split()[-1] for row in figures.splitlines() if row.startswith("thing")] == [

@@ -13,23 +13,49 @@ from fcis.evaluation.voc import (
 )
 
 
-def slow_figures(truth, detections, category, min_iou, decode):
+def box_iou(one, other):
+    """The IoU of two boxes (x, y, width, height) by their corners."""
+    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    common = max(0, across) * max(0, down)
+    return common / (one[2] * one[3] + other[2] * other[3] - common)
+
+
+def enclosing_box(mask):
+    """The box (x, y, width, height) of the pixels of a mask."""
+    rows, columns = np.nonzero(mask)
+    x, y = columns.min(), rows.min()
+    return x, y, columns.max() + 1 - x, rows.max() + 1 - y
+
+
+def mask_iou(one, other):
+    return (one & other).sum() / (one | other).sum()
+
+
+def slow_figures(truth, detections, category, min_iou, decode, boxes=False):
     """Both APs of a category, from the reference's description, one detection at a time."""
     sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+    overlap = box_iou if boxes else mask_iou
+
+    def shape(entry, is_found):
+        if boxes and not is_found:
+            return entry["bbox"]
+        mask = decode(entry, sizes[entry["image_id"]])
+        return enclosing_box(mask) if boxes else mask
+
     instances = [
-        {"image": a["image_id"], "mask": decode(a, sizes[a["image_id"]]), "used": False}
+        {"image": a["image_id"], "shape": shape(a, False), "used": False}
         for a in truth["annotations"]
         if a["category_id"] == category and not a.get("iscrowd", 0)
     ]
     own = [d for d in detections if d["category_id"] == category]
     curve, right = [], 0
     for rank, found in enumerate(sorted(own, key=lambda d: -d["score"]), start=1):
-        mask = decode(found, sizes[found["image_id"]])
+        own_shape = shape(found, True)
         best, best_iou = None, -1.0
         for instance in instances:
             if instance["image"] == found["image_id"]:
-                union = (mask | instance["mask"]).sum()
-                iou = (mask & instance["mask"]).sum() / union
+                iou = overlap(own_shape, instance["shape"])
                 if iou > best_iou:
                     best, best_iou = instance, iou
         if best is not None and best_iou >= min_iou and not best["used"]:
@@ -57,11 +83,27 @@ def test_equal_to_the_slow_reference(crowded_street, make, min_iou):
         assert got[category].continuous == pytest.approx(area, abs=1e-12)
 
 
-def test_equal_to_the_slow_reference_on_coco(coco_mini, make):
+@pytest.mark.parametrize("min_iou", [0.5, 0.7])
+def test_enclosing_boxes_equal_to_the_slow_reference(crowded_street, make, min_iou):
+    """mAP^b: what is found are the boxes around the masks (Paper: 4.3)."""
+    truth, detections = crowded_street
+    tables = category_overlaps(read_evaluation_set(truth, detections), "bbox")
+    got = voc_figures(tables, min_iou)
+    for category in (1, 2):
+        eleven, area = slow_figures(truth, detections, category, min_iou, make.decode, boxes=True)
+        assert 0.05 < eleven < 0.95
+        assert got[category].eleven_point == pytest.approx(eleven, abs=1e-12)
+        assert got[category].continuous == pytest.approx(area, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["segm", "bbox"])
+def test_equal_to_the_slow_reference_on_coco(coco_mini, make, kind):
     truth, detections = coco_mini
-    got = voc_figures(category_overlaps(read_evaluation_set(truth, detections)), 0.5)
+    got = voc_figures(category_overlaps(read_evaluation_set(truth, detections), kind), 0.5)
     for category in (1, 3, 62):  # person, car, chair: the ones with most instances
-        eleven, area = slow_figures(truth, detections, category, 0.5, make.decode)
+        eleven, area = slow_figures(
+            truth, detections, category, 0.5, make.decode, boxes=kind == "bbox"
+        )
         assert got[category].eleven_point == pytest.approx(eleven, abs=1e-12)
         assert got[category].continuous == pytest.approx(area, abs=1e-12)
 

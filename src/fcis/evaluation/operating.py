@@ -28,10 +28,11 @@ def best_thresholds(
         InputError: detections and ground truth do not belong together.
     """
     overlaps = category_overlaps(read_evaluation_set(ground_truth, detections))
-    return {category: _best_threshold(table) for category, table in overlaps.items()}
+    return {category: best_threshold(table) for category, table in overlaps.items()}
 
 
-def _best_threshold(overlaps: CategoryOverlaps) -> float:
+def best_threshold(overlaps: CategoryOverlaps) -> float:
+    """Return the best threshold of one category, as `best_thresholds` says."""
     hits = greedy_hits(overlaps, MATCH_IOU)
     if not hits.any():
         return DEFAULT_THRESHOLD
@@ -40,3 +41,12 @@ def _best_threshold(overlaps: CategoryOverlaps) -> float:
     # Equal scores pass together: only the last of them is a possible cut.
     f1[:-1][scores[:-1] == scores[1:]] = -1.0
     return float(scores[f1.argmax()])
+
+
+def f1_at(overlaps: CategoryOverlaps, threshold: float) -> float | None:
+    """Return F1 at mask IoU 0.5 of the detections that pass a threshold; nothing without truth."""
+    if overlaps.num_truth == 0:
+        return None
+    shown = overlaps.scores >= threshold
+    num_right = np.count_nonzero(greedy_hits(overlaps, MATCH_IOU) & shown)
+    return float(2 * num_right / (np.count_nonzero(shown) + overlaps.num_truth))

@@ -1,12 +1,14 @@
-"""Mask IoU of detections and annotations, computed once, and the two ways of matching by it.
+"""IoU of detections and annotations, computed once, and the two ways of matching by it.
 
-mAP^r, the share of correct instances and the operating thresholds read the same tables. Crowd
-regions are no instances: they are neither found nor missed, and a detection inside one is wrong.
+mAP^r, the share of correct instances and the operating thresholds read the same tables of masks,
+mAP^b those of boxes. Crowd regions are no instances: they are neither found nor missed, and a
+detection inside one is wrong.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from faster_coco_eval.core import mask as coco_mask
@@ -22,7 +24,7 @@ class ImageOverlaps:
 
     Attributes:
         positions: where each detection stands in the category's order; ascending.
-        iou: mask IoU of each detection with each annotated instance.
+        iou: of the masks, or the boxes, of each detection and each annotated instance.
     """
 
     positions: Int[np.ndarray, " detection"]
@@ -44,8 +46,15 @@ class CategoryOverlaps:
     images: tuple[ImageOverlaps, ...]
 
 
-def category_overlaps(evaluation_set: EvaluationSet) -> dict[int, CategoryOverlaps]:
-    """Return the table of each category id of the data set, also of those without instances."""
+def category_overlaps(
+    evaluation_set: EvaluationSet, kind: Literal["segm", "bbox"] = "segm"
+) -> dict[int, CategoryOverlaps]:
+    """Return the table of each category id of the data set, also of those without instances.
+
+    Args:
+        evaluation_set: what is annotated and what was found.
+        kind: whether masks or boxes overlap.
+    """
     truth: defaultdict[int, dict[ImageId, list[TrueInstance]]] = defaultdict(dict)
     for instance in evaluation_set.truth:
         if not instance.is_crowd:
@@ -54,13 +63,15 @@ def category_overlaps(evaluation_set: EvaluationSet) -> dict[int, CategoryOverla
     for detection in evaluation_set.detections:
         found[detection.category_id].append(detection)
     return {
-        category: _overlaps(found[category], truth[category])
+        category: _overlaps(found[category], truth[category], kind)
         for category in evaluation_set.category_names
     }
 
 
 def _overlaps(
-    detections: Sequence[ScoredInstance], truth: dict[ImageId, list[TrueInstance]]
+    detections: Sequence[ScoredInstance],
+    truth: dict[ImageId, list[TrueInstance]],
+    kind: Literal["segm", "bbox"],
 ) -> CategoryOverlaps:
     ranked = sorted(detections, key=lambda detection: -detection.score)
     positions: defaultdict[ImageId, list[int]] = defaultdict(list)
@@ -70,17 +81,26 @@ def _overlaps(
     for image_id, instances in truth.items():
         if image_id in positions:
             here = positions[image_id]
-            iou = coco_mask.iou(
-                [dict(ranked[position].mask) for position in here],
-                [dict(instance.mask) for instance in instances],
-                [0] * len(instances),
-            )
-            images.append(ImageOverlaps(positions=np.array(here), iou=np.asarray(iou)))
+            iou = _iou([ranked[position] for position in here], instances, kind)
+            images.append(ImageOverlaps(positions=np.array(here), iou=iou))
     return CategoryOverlaps(
         scores=np.array([detection.score for detection in ranked], dtype=np.float64),
         num_truth=sum(map(len, truth.values())),
         images=tuple(images),
     )
+
+
+def _iou(
+    found: Sequence[ScoredInstance], truth: Sequence[TrueInstance], kind: Literal["segm", "bbox"]
+) -> Float[np.ndarray, "detection truth"]:
+    no_crowds = [0] * len(truth)
+    if kind == "segm":
+        masks = [dict(detection.mask) for detection in found]
+        iou = coco_mask.iou(masks, [dict(instance.mask) for instance in truth], no_crowds)
+    else:
+        boxes = np.array([detection.box for detection in found])
+        iou = coco_mask.iou(boxes, np.array([instance.box for instance in truth]), no_crowds)
+    return np.asarray(iou)
 
 
 def greedy_hits(overlaps: CategoryOverlaps, min_iou: float) -> Bool[np.ndarray, " ranked"]:

@@ -111,16 +111,18 @@ def read_evaluation_set(
     )
 
 
-def strongest(evaluation_set: EvaluationSet, max_detections: int) -> EvaluationSet:
+def strongest(
+    evaluation_set: EvaluationSet, max_detections: int, min_score: float = MIN_SCORE
+) -> EvaluationSet:
     """Return the same ground truth with the detections that count, in their own order.
 
-    Those are the ones with a score of at least `MIN_SCORE`, and of each image, over all its
+    Those are the ones with a score of at least `min_score`, and of each image, over all its
     categories, the `max_detections` highest; of equal scores the earlier one stays.
     """
     detections = evaluation_set.detections
     by_image: defaultdict[ImageId, list[int]] = defaultdict(list)
     for index, detection in enumerate(detections):
-        if detection.score >= MIN_SCORE:
+        if detection.score >= min_score:
             by_image[detection.image_id].append(index)
     kept: list[int] = []
     for indices in by_image.values():

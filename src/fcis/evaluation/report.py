@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fcis.coco_types import CocoDataset, CocoDetection
-from fcis.evaluation.coco import CocoFigures, CocoResult, coco_figures
+from fcis.evaluation.coco import CocoFigures, coco_figures
 from fcis.evaluation.confusion import Confusion, confusion_matrix
 from fcis.evaluation.dsb import dsb_figures
-from fcis.evaluation.overlaps import CategoryOverlaps, category_overlaps
+from fcis.evaluation.overlaps import category_overlaps
 from fcis.evaluation.records import (
     DEFAULT_THRESHOLD,
-    EvaluationSet,
+    MIN_SCORE,
     read_evaluation_set,
     strongest,
 )
@@ -31,6 +31,7 @@ class CategoryReport:
 
     Attributes:
         voc: AP^r at each mask IoU threshold.
+        voc_boxes: AP^b at each box IoU threshold.
         num_truth: annotated instances, crowd regions left out.
         threshold: operating threshold that held for `Report.dsb`.
     """
@@ -39,6 +40,7 @@ class CategoryReport:
     segm: CocoFigures
     bbox: CocoFigures
     voc: Mapping[float, AveragePrecision]
+    voc_boxes: Mapping[float, AveragePrecision]
     num_truth: int
     threshold: float
 
@@ -47,7 +49,7 @@ class CategoryReport:
         return {
             "segm": {"AP": self.segm.ap, "AP50": self.segm.ap_50},
             "bbox": {"AP": self.bbox.ap, "AP50": self.bbox.ap_50},
-            "voc": _voc_json("AP_r", self.voc),
+            "voc": _voc_json("AP_r", self.voc) | _voc_json("AP_b", self.voc_boxes),
             "instances": self.num_truth,
             "threshold": self.threshold,
         }
@@ -61,6 +63,7 @@ class Report:
         segm: COCO figures of the masks.
         bbox: COCO figures of the boxes.
         voc: mAP^r at each mask IoU threshold.
+        voc_boxes: mAP^b at each box IoU threshold.
         dsb: share of correct instances, by the mask IoU threshold as text.
         confusion: found against annotated classes, at the operating thresholds.
         categories: in the order of the data set.
@@ -71,6 +74,7 @@ class Report:
     segm: CocoFigures
     bbox: CocoFigures
     voc: Mapping[float, AveragePrecision]
+    voc_boxes: Mapping[float, AveragePrecision]
     dsb: Mapping[str, float | None]
     confusion: Confusion
     categories: tuple[CategoryReport, ...]
@@ -83,7 +87,7 @@ class Report:
         return {
             "segm": self.segm.to_json(),
             "bbox": self.bbox.to_json(),
-            "voc": _voc_json("mAP_r", self.voc),
+            "voc": _voc_json("mAP_r", self.voc) | _voc_json("mAP_b", self.voc_boxes),
             "dsb": dict(self.dsb),
             "per_class": {category.name: category.to_json() for category in self.categories},
             "images": self.num_images,
@@ -105,11 +109,8 @@ class Report:
             f"{'':8}" + "".join(f"{name:>11}" for name in names),
             "masks   " + "".join(f"{_text(v):>11}" for v in self.segm.to_json().values()),
             "boxes   " + "".join(f"{_text(v):>11}" for v in self.bbox.to_json().values()),
-            "mAP^r   "
-            + ", ".join(
-                f"{_text(ap.eleven_point)} at IoU {iou} (continuous {_text(ap.continuous)})"
-                for iou, ap in self.voc.items()
-            ),
+            "mAP^r   " + _voc_line(self.voc),
+            "mAP^b   " + _voc_line(self.voc_boxes),
             "correct "
             + ", ".join(f"{_text(self.dsb[iou])} at IoU {iou}" for iou in ("0.50", "0.70", "0.90"))
             + "  (TP / (TP + FP + FN))",
@@ -137,10 +138,11 @@ def evaluate(
     max_detections: int,
     thresholds: Mapping[int, float],
     seconds_per_image: float | None = None,
+    min_score: float = MIN_SCORE,
 ) -> Report:
     """Return all figures of a COCO results list against its ground truth.
 
-    Counted are detections with a score of at least `MIN_SCORE`, of each image the `max_detections`
+    Counted are detections with a score of at least `min_score`, of each image the `max_detections`
     highest over all categories. `thresholds` are the operating thresholds by category id, for
     `Report.dsb` and `Report.confusion` alone; a category without one has `DEFAULT_THRESHOLD`.
 
@@ -150,42 +152,39 @@ def evaluate(
     """
     if max_detections < 1:
         raise ValueError(f"max_detections: expected at least 1, got {max_detections}")
-    evaluation_set = strongest(read_evaluation_set(ground_truth, detections), max_detections)
+    evaluation_set = read_evaluation_set(ground_truth, detections)
+    evaluation_set = strongest(evaluation_set, max_detections, min_score)
     overlaps = category_overlaps(evaluation_set)
+    of_boxes = category_overlaps(evaluation_set, "bbox")
     segm = coco_figures(evaluation_set, "segm", max_detections=max_detections)
     bbox = coco_figures(evaluation_set, "bbox", max_detections=max_detections)
     voc = {min_iou: voc_figures(overlaps, min_iou) for min_iou in IOU_THRESHOLDS}
-    return Report(
-        segm=segm.overall,
-        bbox=bbox.overall,
-        voc={min_iou: mean_average_precision(voc[min_iou]) for min_iou in IOU_THRESHOLDS},
-        dsb=dsb_figures(overlaps, thresholds),
-        confusion=confusion_matrix(evaluation_set, thresholds),
-        categories=_category_reports(evaluation_set, overlaps, segm, bbox, voc, thresholds),
-        num_images=len(evaluation_set.image_sizes),
-        max_detections=max_detections,
-        seconds_per_image=seconds_per_image,
-    )
-
-
-def _category_reports(
-    evaluation_set: EvaluationSet,
-    overlaps: Mapping[int, CategoryOverlaps],
-    segm: CocoResult,
-    bbox: CocoResult,
-    voc: Mapping[float, Mapping[int, AveragePrecision]],
-    thresholds: Mapping[int, float],
-) -> tuple[CategoryReport, ...]:
-    return tuple(
+    voc_boxes = {min_iou: voc_figures(of_boxes, min_iou) for min_iou in IOU_THRESHOLDS}
+    categories = tuple(
         CategoryReport(
             name=name,
             segm=segm.by_category[category],
             bbox=bbox.by_category[category],
             voc={min_iou: voc[min_iou][category] for min_iou in IOU_THRESHOLDS},
+            voc_boxes={min_iou: voc_boxes[min_iou][category] for min_iou in IOU_THRESHOLDS},
             num_truth=overlaps[category].num_truth,
             threshold=float(thresholds.get(category, DEFAULT_THRESHOLD)),
         )
         for category, name in evaluation_set.category_names.items()
+    )
+    return Report(
+        segm=segm.overall,
+        bbox=bbox.overall,
+        voc={min_iou: mean_average_precision(voc[min_iou]) for min_iou in IOU_THRESHOLDS},
+        voc_boxes={
+            min_iou: mean_average_precision(voc_boxes[min_iou]) for min_iou in IOU_THRESHOLDS
+        },
+        dsb=dsb_figures(overlaps, thresholds),
+        confusion=confusion_matrix(evaluation_set, thresholds),
+        categories=categories,
+        num_images=len(evaluation_set.image_sizes),
+        max_detections=max_detections,
+        seconds_per_image=seconds_per_image,
     )
 
 
@@ -195,6 +194,13 @@ def _voc_json(name: str, figures: Mapping[float, AveragePrecision]) -> dict[str,
         json[f"{name}@{min_iou}"] = ap.eleven_point
         json[f"{name}@{min_iou}_continuous"] = ap.continuous
     return json
+
+
+def _voc_line(figures: Mapping[float, AveragePrecision]) -> str:
+    return ", ".join(
+        f"{_text(ap.eleven_point)} at IoU {iou} (continuous {_text(ap.continuous)})"
+        for iou, ap in figures.items()
+    )
 
 
 def _text(value: float | None) -> str:

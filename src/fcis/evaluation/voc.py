@@ -1,5 +1,7 @@
 """mAP^r, the metric of the paper's Pascal VOC experiments: AP with mask IoU at one threshold.
 
+mAP^b is the same with the IoU of boxes, those that enclose the detected masks.
+
 Each detection may only have the instance of its category that it overlaps most; an instance that
 is taken makes it wrong. There are no difficult instances, and crowd regions, which VOC does not
 know, count as background.
@@ -58,7 +60,7 @@ def average_precision(hits: Bool[np.ndarray, " ranked"], num_truth: int) -> Aver
 def voc_figures(
     overlaps: Mapping[int, CategoryOverlaps], min_iou: float
 ) -> dict[int, AveragePrecision]:
-    """Return AP^r of each category id at one IoU threshold.
+    """Return AP^r, of tables of boxes AP^b, of each category id at one IoU threshold.
 
     Paper: 4.1. Official: lib/dataset/pascal_voc_eval.py:185-273, with masks of whole images where
     that cuts them to rounded boxes.
