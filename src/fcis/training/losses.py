@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from fcis.model.detector import Detector, Maps
 from fcis.recipe import Recipe
-from fcis.structures import INSIDE, OUTSIDE, RPNOutput
+from fcis.structures import INSIDE, OUTSIDE, Proposals, RoIScores, RPNOutput
 from fcis.training.batch import TrainingBatch
 from fcis.training.mask_targets import mask_targets
 from fcis.training.samples import target_generator
@@ -28,38 +28,29 @@ _HEAD_BETA = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """The loss terms of each image, weighted as they are added up."""
+    """The loss terms of each image, weighted as they are added up.
 
-    rpn_class: Float[Tensor, " image"]
-    rpn_box: Float[Tensor, " image"]
-    roi_class: Float[Tensor, " image"]
-    roi_mask: Float[Tensor, " image"]
-    roi_box: Float[Tensor, " image"]
+    Attributes:
+        terms: by name; `metrics.LOSSES` lists the names of all systems.
+    """
+
+    terms: dict[str, Float[Tensor, " image"]]
 
     def total(self) -> Float[Tensor, ""]:
         """Return the mean over images of the sum of the terms."""
-        return torch.stack(list(self._terms().values())).sum(dim=0).mean()
+        return torch.stack(list(self.terms.values())).sum(dim=0).mean()
 
     def means(self) -> dict[str, float]:
         """Return each term's mean over the images."""
-        return {name: term.detach().mean().item() for name, term in self._terms().items()}
+        return {name: term.detach().mean().item() for name, term in self.terms.items()}
 
     def first_bad(self, names: Sequence[str]) -> tuple[str, str] | None:
         """Return image and term of the first loss that is not finite."""
-        for term, values in self._terms().items():
+        for term, values in self.terms.items():
             bad = (~values.detach().isfinite()).nonzero()
             if len(bad):
                 return names[int(bad[0])], term
         return None
-
-    def _terms(self) -> dict[str, Float[Tensor, " image"]]:
-        return {
-            "rpn_class": self.rpn_class,
-            "rpn_box": self.rpn_box,
-            "roi_class": self.roi_class,
-            "roi_mask": self.roi_mask,
-            "roi_box": self.roi_box,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,39 +63,61 @@ class RoILosses:
 
 
 def compute_losses(model: Detector[Maps], batch: TrainingBatch, recipe: Recipe) -> Losses:
-    """Return the losses of one batch.
+    """Return the losses of one batch, of a system that reads class, mask and box from a RoI.
 
     All chance comes from the samples' numbers, so that an image's targets do not depend on what
     it is batched with.
     """
-    settings, images = recipe.training.targets, range(len(batch.truths))
-    generators = [target_generator(recipe.training.seed, n) for n in batch.numbers]
+    generators = generators_of(batch, recipe)
     output, maps = model(batch.images)
-    sizes = batch.images.sizes.to(output.anchors)
-    rpn = []
-    for i in images:
-        targets = anchor_targets(output, i, sizes[i], batch.truths[i], settings, generators[i])
+    terms = rpn_terms(output, batch, recipe, generators)
+    rois = sampled_rois(model.propose(output, batch.images), batch, recipe, generators)
+    classes, masks, boxes = image_losses(
+        roi_losses(model, maps, rois, batch, recipe), rois, recipe, len(batch.truths)
+    )
+    return Losses(terms=terms | {"roi_class": classes, "roi_mask": masks, "roi_box": boxes})
+
+
+def generators_of(batch: TrainingBatch, recipe: Recipe) -> list[torch.Generator]:
+    """Return the source of chance of each image; targets draw from it in a fixed order."""
+    return [target_generator(recipe.training.seed, number) for number in batch.numbers]
+
+
+def rpn_terms(
+    output: RPNOutput,
+    batch: TrainingBatch,
+    recipe: Recipe,
+    generators: Sequence[torch.Generator],
+) -> dict[str, Float[Tensor, " image"]]:
+    """Return the loss terms of the RPN, image by image."""
+    settings, sizes = recipe.training.targets, batch.images.sizes.to(output.anchors)
+    losses = []
+    for i, (truth, generator) in enumerate(zip(batch.truths, generators, strict=True)):
+        targets = anchor_targets(output, i, sizes[i], truth, settings, generator)
         count = settings.anchors
         if recipe.model.conventions.rpn_box_norm == "labelled":
             count = max(1, int((targets.labels != IGNORED).sum()))
-        rpn.append(rpn_losses(output, i, targets, count))
-    rois = roi_targets(
-        model.propose(output, batch.images),
+        losses.append(rpn_losses(output, i, targets, count))
+    return {
+        "rpn_class": torch.stack([classes for classes, _ in losses]),
+        "rpn_box": torch.stack([boxes for _, boxes in losses]),
+    }
+
+
+def sampled_rois(
+    proposals: Proposals,
+    batch: TrainingBatch,
+    recipe: Recipe,
+    generators: Sequence[torch.Generator],
+) -> RoITargets:
+    """Return the RoIs of a batch that the losses look at, with their targets."""
+    return roi_targets(
+        proposals,
         batch.truths,
-        settings,
+        recipe.training.targets,
         recipe.model.conventions,
         recipe.model.head.box_stds,
         generators,
-    )
-    classes, masks, boxes = image_losses(
-        roi_losses(model, maps, rois, batch, recipe), rois, recipe, len(images)
-    )
-    return Losses(
-        rpn_class=torch.stack([r[0] for r in rpn]),
-        rpn_box=torch.stack([r[1] for r in rpn]),
-        roi_class=classes,
-        roi_mask=masks,
-        roi_box=boxes,
     )
 
 
@@ -119,8 +132,8 @@ def rpn_losses(
 
     Official: symbols/resnet_v1_101_fcis.py:728-732 @309f6c9.
     """
-    logits = _full(output.logits[image].reshape(-1, 2))
-    deltas = _full(output.deltas[image].reshape(-1, 4))
+    logits = full(output.logits[image].reshape(-1, 2))
+    deltas = full(output.deltas[image].reshape(-1, 4))
     known = (targets.labels != IGNORED).nonzero()[:, 0]
     classes = functional.cross_entropy(logits[known], targets.labels[known], reduction="sum")
     positive = (targets.labels == 1).nonzero()[:, 0]
@@ -139,20 +152,28 @@ def roi_losses(
 ) -> RoILosses:
     """Return the loss terms of every RoI; mask and box terms are zero for negatives."""
     scores = model.score_rois(maps, targets.boxes, targets.image_index)
-    classes = functional.cross_entropy(_full(scores.class_logits), targets.labels, reduction="none")
+    classes, boxes = score_losses(scores, targets, recipe)
     positive = (targets.labels > 0).nonzero()[:, 0]
-    deltas = _full(scores.box_deltas)
+    masks = _mask_losses(model, maps, targets, positive, batch, recipe)
+    return RoILosses(
+        classes=classes,
+        masks=torch.zeros_like(classes).index_add(0, positive, masks),
+        boxes=boxes,
+    )
+
+
+def score_losses(
+    scores: RoIScores, targets: RoITargets, recipe: Recipe
+) -> tuple[Float[Tensor, " roi"], Float[Tensor, " roi"]]:
+    """Return class and box loss of every RoI; the latter is zero for negatives."""
+    classes = functional.cross_entropy(full(scores.class_logits), targets.labels, reduction="none")
+    positive = (targets.labels > 0).nonzero()[:, 0]
+    deltas = full(scores.box_deltas)
     deltas = deltas / deltas.new_tensor(recipe.model.head.box_stds)
     boxes = functional.smooth_l1_loss(
         deltas[positive], targets.deltas[positive].to(deltas), beta=_HEAD_BETA, reduction="none"
     ).sum(dim=1)
-    zero = torch.zeros_like(classes)
-    masks = _mask_losses(model, maps, targets, positive, batch, recipe)
-    return RoILosses(
-        classes=classes,
-        masks=zero.index_add(0, positive, masks),
-        boxes=zero.index_add(0, positive, boxes),
-    )
+    return classes, torch.zeros_like(classes).index_add(0, positive, boxes)
 
 
 def _mask_losses(
@@ -177,7 +198,7 @@ def _mask_losses(
         threshold=recipe.model.detection.mask_threshold,
         stride=recipe.model.backbone.stride,
     )
-    values = _full(masks.values)
+    values = full(masks.values)
     margin = values[:, INSIDE] - values[:, OUTSIDE]
     wanted = wanted.to(margin)
     losses = functional.binary_cross_entropy_with_logits(margin, wanted, reduction="none")
@@ -187,7 +208,7 @@ def _mask_losses(
     return sums / counts.clamp(min=1)
 
 
-def _full(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def full(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return half-precision outputs as float32; float64 stays, for checks of gradients."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 

@@ -79,8 +79,8 @@ def anchor_targets(
     index = _usable_anchors(output, image, size, recipe.anchor_border).nonzero()[:, 0]
     label, nearest = _label_anchors(anchors[index], truth, recipe)
     positive, negative = (label == 1).nonzero()[:, 0], (label == 0).nonzero()[:, 0]
-    kept = _choose(positive, recipe.anchors // 2, generator)
-    kept = torch.cat([kept, _choose(negative, recipe.anchors - len(kept), generator)])
+    kept = choose(positive, recipe.anchors // 2, generator)
+    kept = torch.cat([kept, choose(negative, recipe.anchors - len(kept), generator)])
     labels = torch.full((len(anchors),), IGNORED, device=anchors.device)
     labels[index[kept]] = label[kept]
     deltas = torch.zeros_like(anchors)
@@ -120,7 +120,7 @@ def _label_anchors(
         label[((overlap == highest) & (highest > 0)).any(dim=0)] = 1
         label[best >= recipe.anchor_positive] = 1
     if recipe.ignore_crowds:
-        label[(label == 0) & _in_crowd(anchors, truth.crowds)] = IGNORED
+        label[(label == 0) & in_crowd(anchors, truth.crowds)] = IGNORED
     return label, nearest
 
 
@@ -180,16 +180,16 @@ def _label_rois(
     positive = best >= recipe.roi_positive if at_equal else best > recipe.roi_positive
     usable = torch.ones_like(positive)
     if recipe.ignore_crowds:
-        usable = positive | ~_in_crowd(boxes, truth.crowds)
+        usable = positive | ~in_crowd(boxes, truth.crowds)
     negative = usable & ~positive & (best >= conventions.negative_low)
     if recipe.ohem:
         chosen = (usable if conventions.fill_negatives else positive | negative).nonzero()[:, 0]
     else:
-        kept = _choose(
+        kept = choose(
             positive.nonzero()[:, 0], round(recipe.positive_fraction * recipe.rois), generator
         )
         chosen = torch.cat(
-            [kept, _choose(negative.nonzero()[:, 0], recipe.rois - len(kept), generator)]
+            [kept, choose(negative.nonzero()[:, 0], recipe.rois - len(kept), generator)]
         )
         # what fills up is background, positives that were not drawn among it
         positive = torch.zeros_like(positive)
@@ -203,7 +203,7 @@ def _label_rois(
     return chosen, labels[chosen], nearest[chosen]
 
 
-def _in_crowd(boxes: Float[Tensor, "n 4"], crowds: Float[Tensor, "m 4"]) -> Bool[Tensor, " n"]:
+def in_crowd(boxes: Float[Tensor, "n 4"], crowds: Float[Tensor, "m 4"]) -> Bool[Tensor, " n"]:
     """Return which boxes lie mostly inside a crowd region."""
     if len(crowds) == 0:
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
@@ -214,7 +214,7 @@ def _in_crowd(boxes: Float[Tensor, "n 4"], crowds: Float[Tensor, "m 4"]) -> Bool
     return overlap > _CROWD_COVER * box_area(boxes)
 
 
-def _choose(
+def choose(
     index: Int[Tensor, " n"], count: int, generator: torch.Generator
 ) -> Int[Tensor, " chosen"]:
     """Return at most `count` of the indices, drawn without replacement."""

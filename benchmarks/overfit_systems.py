@@ -1,0 +1,98 @@
+"""Learn eight scenes by heart with each system of the paper's Tables 1 and 2, on a CPU.
+
+No two objects of one category touch in these scenes, so that a system that does not depend on
+the place in a RoI can learn them as well: whoever fails here has a fault, not a weakness. The
+network is small, the images are 112 px wide; a finished system is not run again.
+
+    python benchmarks/overfit_systems.py --out runs/overfit-systems [SYSTEM ...]
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from records import add_record
+
+from fcis.baseline_recipes import TABLE1, mnc
+from fcis.commands.evaluate import evaluate_predictor
+from fcis.data.scenes import scene_dataset
+from fcis.predictor import load_predictor
+from fcis.recipe import Augmentation, Recipe
+from fcis.recipes import named_recipe
+from fcis.training.run import BEST, for_dataset, train
+
+SCENES, SEED, SIDE = 8, 3, 112
+STEPS = 250
+MORE_STEPS = {"instfcn-rfcn": 4}  # times as many: a step shows it one scale of an image
+FIGURES = "figures.json"
+
+SYSTEMS: dict[str, Callable[[Recipe], Recipe]] = {"fcis": lambda base: base, **TABLE1, "mnc": mnc}
+
+
+def small_scenes(steps: int) -> Recipe:
+    """Return FCIS for scenes of this size: narrow layers, all of it, nothing changed at random."""
+    base = named_recipe("scenes")
+    model = base.model
+    model = replace(
+        model,
+        backbone=replace(model.backbone, widths=(16, 32, 48, 64), stem_width=16),
+        rpn=replace(model.rpn, channels=64, anchor_sizes=(18.0, 32.0, 56.0), post_nms=100),
+        head=replace(model.head, reduction=128),
+    )
+    training = replace(
+        base.training,
+        steps=steps,
+        batch=4,
+        validate_every=0,
+        workers=0,
+        optimiser=replace(base.training.optimiser, warmup_steps=50),
+        augmentation=Augmentation(flip=0.0),
+    )
+    return replace(base, name="overfit", model=model, training=training)
+
+
+def recipe_of(system: str, steps: int = STEPS) -> Recipe:
+    """Return the recipe of a system: the same network, the same steps."""
+    recipe = SYSTEMS[system](small_scenes(steps))
+    if recipe.model.system == "instfcn-rfcn":
+        # objects here have 16 to 56 px, no fewer scales than the windows need
+        own = replace(recipe.model.instfcn, pyramid=(0.9, 1.35, 2.0, 3.0))
+        recipe = replace(recipe, model=replace(recipe.model, instfcn=own))
+    return recipe
+
+
+def run(system: str, folder: Path, steps: int) -> None:
+    """Train a system, evaluate it on the same scenes, and record the figures."""
+    done = folder / FIGURES
+    if done.is_file():
+        print(f"{system}: {done.read_text()}")
+        return
+    dataset = scene_dataset(SCENES, SEED, size=(SIDE, SIDE), apart=True)
+    started = time.perf_counter()
+    train(for_dataset(recipe_of(system, steps), dataset), dataset, dataset, folder, resume=True)
+    seconds = time.perf_counter() - started
+    report, _ = evaluate_predictor(load_predictor(folder / BEST), dataset)
+    segm = report.to_json()["segm"]
+    figures = {"system": system, "steps": steps, "seconds": round(seconds, 1), "segm": segm}
+    add_record("overfit-systems", figures)
+    done.write_text(json.dumps(figures))
+
+
+def main() -> None:
+    """Run all systems, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("systems", nargs="*", default=list(SYSTEMS), metavar="SYSTEM")
+    parser.add_argument("--out", type=Path, default=Path("runs/overfit-systems"))
+    parser.add_argument("--steps", type=int, default=STEPS, help="of FCIS")
+    options = parser.parse_args()
+    for system in options.systems:
+        if system not in SYSTEMS:
+            parser.error(f"{system}: no such system; there are {', '.join(SYSTEMS)}")
+        run(system, options.out / system, options.steps * MORE_STEPS.get(system, 1))
+
+
+if __name__ == "__main__":
+    main()
