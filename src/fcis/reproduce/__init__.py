@@ -1,0 +1,1 @@
+"""The paper's tables by one command: plans, trainings, evaluation, statistics, tables."""
