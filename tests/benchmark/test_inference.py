@@ -1,6 +1,7 @@
 """All stages of a whole image are found in the code that runs."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,11 +16,18 @@ from fcis.benchmark.inference import (
     measure_network,
     run_inference,
 )
-from fcis.benchmark.networks import network_input, write_example
+from fcis.benchmark.networks import (
+    network_input,
+    random_predictor,
+    with_classes,
+    write_example,
+)
 from fcis.benchmark.peer import MaskRCNNPeer
 from fcis.benchmark.products import count_operations
 from fcis.benchmark.timing import Method
+from fcis.images import read_image
 from fcis.predictor import load_predictor
+from fcis.recipe import MNCRecipe
 from fcis.recipes import named_recipe
 
 
@@ -86,7 +94,7 @@ def test_a_peer_takes_turns_with_the_network_of_its_depth(monkeypatch, predictor
     calls = []
 
     class Peer(MaskRCNNPeer):
-        def __init__(self, image, *, sides, device):
+        def __init__(self, image, *, sides, device, precision):
             calls.append(sides)
             self.usual_threshold, self.full_threshold = 0.05, 0.01
 
@@ -125,3 +133,29 @@ def test_json_and_tables(report, settings):
     assert "| assembly 2 |" in stages and "products alone" in limits
     assert "| network | batch |" in rates
     assert report.notes()[0].startswith("per-RoI work is ")
+
+
+def test_the_stages_of_mnc(settings):
+    """Two passes of its per-RoI network take the place of assembly."""
+    recipe = with_classes(replace(named_recipe("tiny").model, system="mnc"), 2)
+    recipe = replace(recipe, mnc=MNCRecipe(feature_grid=4, mask_grid=8))
+    image = read_image(settings.image)
+    predictor = random_predictor(recipe, "mnc", image, device="cpu")
+    stages = inference.measure_stages(predictor, settings)
+    names = [stage.name for stage in stages.stages]
+    places = [names.index(name) for name in ("RPN", *inference.CASCADE, "voting", "masks")]
+    assert places == sorted(places) and "assembly 1" not in names and "score maps" not in names
+    assert stages.share(inference.CASCADE).median > 0
+    assert not {"propose", "score_rois", "mask_rois"} & vars(predictor.model).keys()
+
+
+def test_half_precision_is_that_of_convolutions_and_matrices(settings):
+    recipe = named_recipe("tiny").model
+    model = with_classes(recipe, 3)
+    pixels = read_image(settings.image)
+    predictor = random_predictor(model, "tiny", pixels, device="cpu")
+    half = replace(settings, precision="bfloat16", batches=(1,))
+    report = run_inference(predictor, "tiny", half, lambda text: None)
+    kinds = {m.weight.dtype for m in predictor.model.modules() if isinstance(m, torch.nn.Conv2d)}
+    assert kinds == {torch.bfloat16}
+    assert "bfloat16 matrix product" in report.tables()[1].text()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fcis.benchmark.materialised import assemble_materialised
+from fcis.benchmark.materialised import assemble_indexed, assemble_materialised
 from fcis.ops import definition
 from fcis.ops.sampling import AssemblyRule, RoIs
 
@@ -87,3 +87,18 @@ def test_a_grid_of_native_cells_is_exact_where_a_roi_covers_as_many():
     # the third covers 9 x 10 cells, of which the grid leaves some out
     assert found.masks.shape == (3 * 36, 2)
     assert (found.scores[2] - expected[2]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_both_layouts_of_a_grid_are_the_same(images):
+    maps, boxes, rois, classes = example(images)
+    rule = AssemblyRule(stride=16, sampling="native", out_size=6)
+    planes = (
+        maps.permute(0, 5, 4, 3, 1, 2).flatten(1, 3),
+        boxes.permute(0, 4, 3, 1, 2).flatten(1, 2),
+    )
+    rows = assemble_materialised(*planes, rois, classes, rule, k=K, grid=True)
+    indexed = assemble_indexed(*planes, rois, classes, rule, k=K)
+    torch.testing.assert_close(indexed.scores, rows.scores)
+    torch.testing.assert_close(indexed.deltas, rows.deltas)
+    assert torch.equal(indexed.masks, rows.masks)

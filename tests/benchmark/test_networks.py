@@ -11,12 +11,14 @@ from fcis.benchmark.networks import (
     network_input,
     random_predictor,
     resized_sides,
+    settle_on,
     with_classes,
     write_example,
 )
 from fcis.build import build_model
 from fcis.images import read_image
 from fcis.model.backbone import FrozenBatchNorm
+from fcis.recipe import MNCRecipe
 from fcis.recipes import named_recipe
 
 
@@ -70,3 +72,16 @@ def test_network_input_has_the_networks_precision():
     batch = network_input(model, np.zeros((80, 90, 3), dtype=np.uint8))
     assert batch.pixels.dtype == torch.float64 and batch.pixels.shape == (1, 3, 80, 90)
     assert batch.original_sizes.tolist() == [[80, 90]]
+
+
+def test_layers_of_rois_are_settled_too():
+    """Without, each residual block would add its variance to what it was given."""
+    recipe = with_classes(replace(named_recipe("tiny").model, system="mnc"), 2)
+    backbone = replace(recipe.backbone, norm="frozen", depths=(1, 1, 1, 8))
+    recipe = replace(recipe, backbone=backbone, mnc=MNCRecipe(feature_grid=4, mask_grid=8))
+    model = build_model(recipe).eval()
+    batch = network_input(model, np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8))
+    settle_on(model, batch)
+    for conv5 in (model.backbone.layer4, model.head.backbone["layer4"]):
+        norms = [m for m in conv5.modules() if isinstance(m, FrozenBatchNorm)]
+        assert len(norms) > 8 and all(n.running_mean.abs().max() > 0 for n in norms)

@@ -61,7 +61,7 @@ def test_stages_are_bars(tmp_path):
     )
     settings = TrainingSettings(device="cpu", method=Method())
     figure = draw(TrainingReport(settings=settings, steps=steps))
-    assert [axes.get_title() for axes in figure.axes] == ["first: 2e+03 ms", "second: 2e+03 ms"]
+    assert [axes.get_title() for axes in figure.axes] == ["first: 2000 ms", "second: 2000 ms"]
     assert [bar.get_width() for bar in figure.axes[0].patches] == [500, 1500]
     save(figure, tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as picture:

@@ -77,3 +77,16 @@ def test_what_was_watched_is_restored_after_an_error(clock):
         with watching(Stopwatch(clock), {}, [Watched(module=math, name="floor", stages=("a",))]):
             raise KeyError
     assert math.floor is before
+
+
+def test_methods_count_and_are_left_to_the_class(clock):
+    class Slow(nn.Module):
+        def work(self, seconds):
+            clock.now += seconds
+            return seconds
+
+    model, watch = Slow(), Stopwatch(clock)
+    with watching(watch, {}, [Watched(module=model, name="work", stages=("a", "b"))]):
+        assert [model.work(n) for n in (1, 2, 3)] == [1, 2, 3]
+    assert watch.take() == {"a": 4, "b": 2}
+    assert "work" not in vars(model) and model.work.__func__ is Slow.work

@@ -10,6 +10,7 @@ from fcis.benchmark import training
 from fcis.benchmark.stopwatch import Stopwatch
 from fcis.benchmark.timing import Method
 from fcis.benchmark.training import (
+    CASCADE,
     STAGES,
     Trainer,
     TrainingSettings,
@@ -19,6 +20,7 @@ from fcis.benchmark.training import (
 )
 from fcis.data.scenes import CATEGORIES, scene_dataset
 from fcis.errors import InputError
+from fcis.recipe import MNCRecipe
 from fcis.recipe_json import with_setting
 from fcis.recipes import named_recipe
 from fcis.training.run import for_dataset
@@ -109,3 +111,12 @@ def test_json_and_tables(report):
     assert first.startswith("tiny, one step") and second.startswith("half, one step")
     assert "| backward " in first
     assert report.notes()[0].startswith("medians of 2 steps")
+
+
+def test_the_stages_of_mnc(recipe, dataset):
+    mnc = MNCRecipe(feature_grid=4, mask_grid=8)
+    recipe = replace(recipe, model=replace(recipe.model, system="mnc", mnc=mnc))
+    settings = TrainingSettings(device="cpu", method=Method(rounds=1))
+    (step,) = run_training([recipe], dataset, settings, lambda text: None).steps
+    names = [stage.name for stage in step.stages.stages]
+    assert CASCADE in names and "assembly" not in names and "targets" in names

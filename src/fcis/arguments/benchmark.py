@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fcis.arguments.parser import DATA, IMAGES, WEIGHTS, Help, Once, Parser, add_command, add_size
 
+PRECISIONS = ("float32", "bfloat16")
 SAMPLINGS = ("native", "align", "pool")
 _RECIPE = "see `fcis info`, or a .json"
 
@@ -40,6 +41,7 @@ def _add_ops(actions: "argparse._SubParsersAction[Parser]") -> None:
         action="append",
         help="one way to sample a RoI, may be repeated (default: all)",
     )
+    _add_precision(parser, "of the maps, for both forms")
     parser.set_defaults(batch=None, workers=None, classes=None)
 
 
@@ -72,6 +74,10 @@ def _add_inference(actions: "argparse._SubParsersAction[Parser]") -> None:
         help="images at a time, may be repeated (default: 1 and 8)",
     )
     parser.add_argument("--no-peer", action="store_true", help="leave Mask R-CNN out")
+    _add_precision(parser, "of the convolutions, of Mask R-CNN's too")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile what runs on whole images, not the peer"
+    )
     parser.set_defaults(workers=None)
     _add_classes(parser)
 
@@ -120,6 +126,15 @@ def _action(
     )
     parser.set_defaults(usual_repeats=repeats)
     return parser
+
+
+def _add_precision(parser: Parser, what: str) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help=f"{what} (default: float32)",
+    )
 
 
 def _add_classes(parser: Parser) -> None:

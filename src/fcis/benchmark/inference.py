@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from torch import nn
 
 import fcis.model.detector
-import fcis.model.fcis
 import fcis.predictor
+from fcis.baselines.mnc import MNC
 from fcis.benchmark.memory import peak_bytes
 from fcis.benchmark.networks import network_input, random_predictor, resized_sides
 from fcis.benchmark.peer import MaskRCNNPeer, with_resnet50
@@ -24,10 +26,12 @@ from fcis.benchmark.stages import OTHER, StageTimes, stage_times
 from fcis.benchmark.stopwatch import Stopwatch, Watched, watching
 from fcis.benchmark.table import Table, byte_count, milliseconds, number, percent, times
 from fcis.benchmark.timing import Method, Spread, Work, alternate, device_clock, ratio, spread
+from fcis.fast import Precision, compile_maps, to_precision
 from fcis.predictor import Predictor
 
+CASCADE = ("RoI network 1", "RoI network 2")
 ASSEMBLY = ("assembly 1", "assembly 2", "masks")
-PER_ROI = (*ASSEMBLY, "voting", "paste")
+PER_ROI = (*CASCADE, *ASSEMBLY, "voting", "paste")
 STAGES = (
     "decode",
     "resize",
@@ -41,6 +45,8 @@ STAGES = (
     "conversion",
     OTHER,
 )
+# other systems have stages in the place of these
+_ORDER = (*STAGES[:5], "head", *CASCADE, *STAGES[5:])
 
 Image8 = UInt8[np.ndarray, "height width 3"]
 
@@ -56,6 +62,8 @@ class InferenceSettings:
         peer: compare with Mask R-CNN.
         device: of the networks.
         method: how often.
+        precision: of the convolutions, those of the peer included.
+        compiled: is what runs on whole images compiled, the peer aside.
     """
 
     image: Path
@@ -64,6 +72,14 @@ class InferenceSettings:
     peer: bool
     device: str
     method: Method
+    precision: Precision = "float32"
+    compiled: bool = False
+
+    def quicken(self, predictor: Predictor) -> Predictor:
+        """Return the predictor in this precision, and compiled if it should be."""
+        to_precision(predictor.model, self.precision)
+        compile_maps(predictor.model, self.compiled, self.device)
+        return predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +90,7 @@ class NetworkSpeed:
         operations: floating-point operations of the network on one image.
         seconds: of the network up to its maps.
         bare_seconds: of its convolutions and matrix products alone.
-        matrix_rate: operations a second of a large float32 matrix product.
+        matrix_rate: operations a second of a large matrix product in the same precision.
         over_bare: time of the network over that of its bare products.
         of_matrix: operations a second of the network over those of the matrix product.
     """
@@ -158,20 +174,28 @@ class InferenceReport:
 
     def notes(self) -> list[str]:
         """Return the shares that the table does not add up."""
+        per_roi, assembly, cascade = (
+            percent(self.stages.share(stages).median) for stages in (PER_ROI, ASSEMBLY, CASCADE)
+        )
+        own = f"assembly (both passes and the masks) {assembly}"
+        if any(stage.name in CASCADE for stage in self.stages.stages):
+            own = f"the layers of each RoI {cascade}"
         return [
-            f"per-RoI work is {percent(self.stages.share(PER_ROI).median)} of the time, assembly "
-            f"(both passes and the masks) {percent(self.stages.share(ASSEMBLY).median)}",
+            f"per-RoI work is {per_roi} of the time, {own}",
             f"medians of {self.settings.method.rounds} rounds, ratios with quartiles",
         ]
 
     def _limits(self) -> Table:
-        n = self.network
+        n, precision = self.network, self.settings.precision
         rows = (
             ("operations", f"{n.operations / 1e9:.3g} GFLOP"),
             ("network, to its maps", milliseconds(n.seconds.median)),
             (f"its {n.products} products alone", milliseconds(n.bare_seconds.median)),
             ("network / products alone", times(n.over_bare)),
-            ("float32 matrix product", f"{n.matrix_rate.median / 1e9:.3g} GFLOP/s"),
+            (
+                f"{precision} matrix product",
+                f"{n.matrix_rate.median / 1e9:.3g} GFLOP/s",
+            ),
             ("network / matrix product", percent(n.of_matrix.median)),
         )
         return Table(title="What the network makes of the device", columns=("", ""), rows=rows)
@@ -180,12 +204,15 @@ class InferenceReport:
 def run_inference(
     predictor: Predictor, name: str, settings: InferenceSettings, tell: Callable[[str], None]
 ) -> InferenceReport:
-    """Return the figures of a predictor; `tell` hears what is being measured.
+    """Return the figures of a predictor, which gets the settings' precision.
+
+    `tell` hears what is being measured.
 
     Raises:
         InputError: the image cannot be read, or the device has too little memory.
     """
     image = predictor.read(settings.image)
+    settings.quicken(predictor)
     tell("stages")
     stages = measure_stages(predictor, settings)
     tell("the network and its products")
@@ -211,21 +238,22 @@ def measure_stages(predictor: Predictor, settings: InferenceSettings) -> StageTi
     """Return how long each stage takes, from the image file to COCO results."""
     model = predictor.model
     stopwatch = Stopwatch(device_clock(settings.device))
-    passes = ASSEMBLY[: model.recipe.detection.passes]
-    places = [
+    passes = (CASCADE if isinstance(model, MNC) else ASSEMBLY)[: model.recipe.detection.passes]
+    places: list[tuple[ModuleType | nn.Module, str, tuple[str, ...]]] = [
         (fcis.predictor, "prepare", ("resize",)),
         (fcis.predictor, "collate", ("resize",)),
-        (fcis.model.detector, "propose", ("RPN",)),
-        (fcis.model.fcis, "score_rois", passes),
+        (model, "propose", ("RPN",)),
+        (model, "score_rois", passes),
         (fcis.model.detector, "select", ("voting",)),
         (fcis.model.detector, "voting_pairs", ("voting",)),
-        (fcis.model.fcis, "mask_rois", ("masks",)),
+        (model, "mask_rois", ("masks",)),
         (fcis.model.detector, "inside_probability", ("masks",)),
         (fcis.model.detector, "dense_grids", ("masks",)),
         (fcis.model.detector, "vote", ("paste",)),
     ]
     functions = [Watched(module=m, name=name, stages=stages) for m, name, stages in places]
-    modules = {"backbone": model.backbone, "RPN": model.rpn, "score maps": model.head}
+    head = "score maps" if model.recipe.system.startswith("fcis") else "head"
+    modules = {"backbone": model.backbone, "RPN": model.rpn, head: model.head}
     runs = []
     with watching(stopwatch, modules, functions):
         for _ in range(settings.method.warm_up + settings.method.rounds):
@@ -237,7 +265,7 @@ def measure_stages(predictor: Predictor, settings: InferenceSettings) -> StageTi
                 with stopwatch.stage("conversion"):
                     found.to_coco()
             runs.append(stopwatch.take())
-    return stage_times(runs[settings.method.warm_up :], STAGES)
+    return stage_times(runs[settings.method.warm_up :], _ORDER)
 
 
 def measure_network(
@@ -253,7 +281,9 @@ def measure_network(
 
     operations = count_operations(network)
     products = record_products(network)
-    matrix, matrix_operations = square_product(settings.matrix, settings.device)
+    matrix, matrix_operations = square_product(
+        settings.matrix, settings.device, getattr(torch, settings.precision)
+    )
     seconds = alternate(
         {"network": network, "bare": lambda: run_products(products), "matrix": matrix},
         settings.method,
@@ -281,9 +311,9 @@ def measure_peers(
     """Return Mask R-CNN's speed beside that of the network with as deep a backbone."""
     tell("Mask R-CNN: its threshold")
     recipe = with_resnet50(predictor.model.recipe)
-    ours = random_predictor(recipe, name, image, device=settings.device)
+    ours = settings.quicken(random_predictor(recipe, name, image, device=settings.device))
     sides = resized_sides((image.shape[0], image.shape[1]), recipe)
-    peer = MaskRCNNPeer(image, sides=sides, device=settings.device)
+    peer = MaskRCNNPeer(image, sides=sides, device=settings.device, precision=settings.precision)
     label = f"{name}, depths {'-'.join(str(n) for n in recipe.backbone.depths)}"
     found: list[Throughput] = []
     for batch in settings.batches:

@@ -9,11 +9,14 @@ the greater of both sides and the mean over positions. No loop over RoIs; the gr
 
 With `native` a RoI has as many positions as it covers cells, and the tensor is a ragged one. A
 tensor of 21 x 21 nearest cells a RoI, which is what one writes who wants one shape for all, gives
-nearly the same scores; it is the other form that `native` is measured against.
+nearly the same scores; `native` is measured against that too. It comes in two layouts: as rows of
+the maps' planes, which is the faster one to gather, and as the tensor (RoI, class, side, 21, 21)
+that the words say, by indexing the maps with all five axes at once.
 
 It is the peer that the operators are measured against.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -84,6 +87,50 @@ def assemble_materialised(
     return Assembled(scores=scores, deltas=deltas, masks=both[wanted, :, position])
 
 
+def assemble_indexed(
+    class_maps: Float[Tensor, "image channel h w"],
+    box_maps: Float[Tensor, "image box_channel h w"],
+    rois: RoIs,
+    classes: Int[Tensor, " roi"],
+    rule: AssemblyRule,
+    *,
+    k: int,
+) -> Assembled:
+    """Return what `assemble_materialised` returns with `grid`, from one tensor with RoIs first.
+
+    Args:
+        class_maps: channels (class, side, row, column).
+        box_maps: channels (4, row, column).
+        rois: at least one.
+        classes: whose values each RoI keeps.
+        rule: a `native` one.
+        k: parts along a side of a RoI.
+
+    Paper: 2.2.
+    """
+    row, column = _nearest(rois, rule)
+    part = bin_parts(rule.out_size, k, rois.boxes.device)
+    part = part[:, None] * k + part
+
+    def gathered(maps: Tensor, planes: tuple[int, ...]) -> Tensor:
+        first = torch.arange(math.prod(planes), device=maps.device).reshape(*planes, 1, 1)
+        ones = (1,) * len(planes)
+        return maps[
+            rois.image_index.reshape(-1, *ones, 1, 1),
+            (first * k**2 + part)[None],
+            row.reshape(len(row), *ones, -1, 1),
+            column.reshape(len(column), *ones, 1, -1),
+        ]
+
+    both = gathered(class_maps, (class_maps.shape[1] // (2 * k**2), 2))
+    chosen = both[torch.arange(len(both), device=both.device), classes]
+    return Assembled(
+        scores=both.amax(dim=2).mean(dim=(2, 3)),
+        deltas=gathered(box_maps, (4,)).mean(dim=(2, 3)),
+        masks=chosen.flatten(2).transpose(1, 2).flatten(0, 1),
+    )
+
+
 def _positions(rois: RoIs, rule: AssemblyRule, k: int, size: torch.Size) -> _Positions:
     rows, columns = size
     if rule.sampling == "native":
@@ -114,12 +161,9 @@ def _positions(rois: RoIs, rule: AssemblyRule, k: int, size: torch.Size) -> _Pos
 def _grid(rois: RoIs, rule: AssemblyRule, k: int, size: torch.Size) -> _Positions:
     """Return as many nearest cells of every RoI."""
     rows, columns = size
-    device, count = rois.boxes.device, rule.out_size
-    sample, part = torch.arange(count, device=device), bin_parts(count, k, device)
-    row, column = (
-        first[:, None] + (2 * sample + 1) * cells[:, None] // (2 * count)
-        for first, cells in (native_range(rois, rule, axis) for axis in (0, 1))
-    )
+    count = rule.out_size
+    row, column = _nearest(rois, rule)
+    part = bin_parts(count, k, rois.boxes.device)
     plane = rois.image_index[:, None, None] * k**2 + part[:, None] * k + part
     index = (plane * rows + row[:, :, None]) * columns + column[:, None, :]
     return _Positions(
@@ -128,6 +172,18 @@ def _grid(rois: RoIs, rule: AssemblyRule, k: int, size: torch.Size) -> _Position
         counts=rois.image_index.new_full((len(rois),), count**2),
         even=True,
     )
+
+
+def _nearest(
+    rois: RoIs, rule: AssemblyRule
+) -> tuple[Int[Tensor, "roi sample"], Int[Tensor, "roi sample"]]:
+    """Return row and column of `out_size` nearest cells along each side of what a RoI covers."""
+    sample = torch.arange(rule.out_size, device=rois.boxes.device)
+    row, column = (
+        first[:, None] + (2 * sample + 1) * cells[:, None] // (2 * rule.out_size)
+        for first, cells in (native_range(rois, rule, axis) for axis in (0, 1))
+    )
+    return row, column
 
 
 def _read(

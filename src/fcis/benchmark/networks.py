@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from fcis.baselines.mnc import MNC
 from fcis.benchmark.settle import settle
 from fcis.build import build_model
 from fcis.data.scenes import render_scene
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
 from fcis.model.folding import fold_norms
 from fcis.predictor import Predictor
 from fcis.preprocess import collate, plan_resize, prepare
@@ -39,13 +40,24 @@ def random_predictor(
     Its convolutions have taken up BatchNorm, as those of a loaded predictor have.
     """
     model = build_model(recipe).eval().to(device)
-    batch = network_input(model, image)
-    settle(model, lambda: model(batch))
+    settle_on(model, network_input(model, image))
     info = WeightsInfo(model=recipe, recipe=name)
     return Predictor(fold_norms(model), info, device=device)
 
 
-def network_input(model: FCIS, image: UInt8[np.ndarray, "height width 3"]) -> ImageBatch:
+def settle_on(model: Detector, batch: ImageBatch) -> None:
+    """Give a network with random weights activations of a sane size on these images."""
+
+    def run() -> None:
+        output, maps = model(batch)
+        if isinstance(model, MNC):  # convolutions of RoIs
+            proposals = model.propose(output, batch)
+            model.cascade(maps, proposals.boxes, proposals.image_index)
+
+    settle(model, run)
+
+
+def network_input(model: Detector, image: UInt8[np.ndarray, "height width 3"]) -> ImageBatch:
     """Return an image resized, on the network's device and in its precision."""
     recipe = model.recipe
     prepared = prepare(image, recipe.preprocessing, recipe.conventions)

@@ -15,6 +15,7 @@ from torchvision.models.detection import MaskRCNN, maskrcnn_resnet50_fpn
 from torchvision.models.detection.roi_heads import RoIHeads
 
 from fcis.benchmark.settle import settle
+from fcis.fast import Precision
 from fcis.recipe import ModelRecipe
 
 RESNET50 = (3, 4, 6, 3)
@@ -40,6 +41,7 @@ class MaskRCNNPeer:
         *,
         sides: tuple[int, int],
         device: str,
+        precision: Precision = "float32",
         seed: int = 0,
     ) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -51,6 +53,7 @@ class MaskRCNNPeer:
         assert isinstance(self._model.roi_heads, RoIHeads)
         self._heads = self._model.roi_heads
         self._device = device
+        self._precision: Precision = precision
         self._image = torch.from_numpy(image.copy()).permute(2, 0, 1) / 255
         self.most: int = self._heads.detections_per_img
         self.usual_threshold: float = self._heads.score_thresh
@@ -64,7 +67,9 @@ class MaskRCNNPeer:
         Masks are as large as the image and on the device.
         """
         self._heads.score_thresh = threshold
-        return self._model([self._image.to(self._device)] * batch)
+        kind, half = torch.device(self._device).type, self._precision == "bfloat16"
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
+            return self._model([self._image.to(self._device)] * batch)
 
     def detections(self, threshold: float) -> int:
         """Return how many instances it finds in one image."""
@@ -90,4 +95,4 @@ class MaskRCNNPeer:
             self.detect(1, self.usual_threshold)
         finally:
             hook.remove()
-        return found[0].softmax(dim=1)[:, 1:].flatten().sort(descending=True).values
+        return found[0].float().softmax(dim=1)[:, 1:].flatten().sort(descending=True).values

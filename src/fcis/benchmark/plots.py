@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from fcis.benchmark.inference import InferenceReport
 from fcis.benchmark.ops import OpsReport, Point
 from fcis.benchmark.stages import StageTimes
+from fcis.benchmark.table import milliseconds
 from fcis.benchmark.training import TrainingReport
 from fcis.errors import InputError
 
@@ -77,9 +78,9 @@ def _stages(networks: dict[str, StageTimes]) -> Figure:
         names = [s.name for s in times.stages]
         medians = [1e3 * s.seconds.median for s in times.stages]
         bars = axes.barh(names, medians)
-        labels = [f"{value:.3g} ms" for value in medians]
+        labels = [milliseconds(value / 1e3) for value in medians]
         axes.bar_label(bars, labels, padding=3)
         axes.invert_yaxis()
         axes.margins(x=0.15)
-        axes.set(title=f"{name}: {1e3 * times.total.median:.3g} ms", xlabel="ms")
+        axes.set(title=f"{name}: {milliseconds(times.total.median)}", xlabel="ms")
     return figure

@@ -107,8 +107,8 @@ def count_operations(work: Work) -> int:
     return counter.get_total_flops()
 
 
-def square_product(side: int, device: str) -> tuple[Work, int]:
-    """Return a product of two square float32 matrices, and its floating-point operations.
+def square_product(side: int, device: str, dtype: torch.dtype = torch.float32) -> tuple[Work, int]:
+    """Return a product of two square matrices, and its floating-point operations.
 
     Raises:
         ValueError: the matrices have no element.
@@ -118,7 +118,7 @@ def square_product(side: int, device: str) -> tuple[Work, int]:
     generator = torch.Generator().manual_seed(0)
     # of a deviation with which the product has one of 1
     left, right = (
-        torch.randn((side, side), generator=generator).div(math.sqrt(side)).to(device)
+        torch.randn((side, side), generator=generator).div(math.sqrt(side)).to(device, dtype)
         for _ in range(2)
     )
     return lambda: left @ right, 2 * side**3

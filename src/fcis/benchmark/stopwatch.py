@@ -21,12 +21,12 @@ class Watched:
     """A function whose calls are counted for stages.
 
     Attributes:
-        module: where it is looked up when it is called.
+        module: where it is looked up when it is called: a file's, or a network whose method it is.
         name: under which it is looked up.
         stages: of successive calls, in turn.
     """
 
-    module: ModuleType
+    module: ModuleType | nn.Module
     name: str
     stages: tuple[str, ...]
 
@@ -93,7 +93,10 @@ def watching(
             stack.callback(after.remove)
         for function in functions:
             original = getattr(function.module, function.name)
-            stack.callback(setattr, function.module, function.name, original)
+            if function.name in vars(function.module):
+                stack.callback(setattr, function.module, function.name, original)
+            else:  # a method, which the class keeps
+                stack.callback(delattr, function.module, function.name)
             timed = _timed(original, stopwatch, function.stages)
             setattr(function.module, function.name, timed)
         yield

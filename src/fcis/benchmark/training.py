@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from types import ModuleType
 
 import torch
+from torch import nn
 
-import fcis.model.detector
-import fcis.model.fcis
 import fcis.training.losses
+import fcis.training.mnc_losses
+from fcis.baselines.mnc import MNC
 from fcis.benchmark.memory import peak_bytes
-from fcis.benchmark.settle import settle
+from fcis.benchmark.networks import settle_on
 from fcis.benchmark.stages import OTHER, StageTimes, stage_times
 from fcis.benchmark.stopwatch import Stopwatch, Watched, watching
 from fcis.benchmark.table import Table, byte_count, number
@@ -20,9 +22,9 @@ from fcis.data.dataset import Category, Dataset
 from fcis.errors import InputError
 from fcis.recipe import Recipe
 from fcis.training.batch import TrainingBatch
-from fcis.training.losses import compute_losses
 from fcis.training.module import training_loader
-from fcis.training.optim import build_optimiser
+from fcis.training.optim import build_optimiser, clip_gradients
+from fcis.training.systems import losses_of
 
 STAGES = (
     "loader",
@@ -35,6 +37,8 @@ STAGES = (
     "optimiser",
     OTHER,
 )
+CASCADE = "RoI network"  # of MNC, in the place of assembly
+_ORDER = (*STAGES[:5], CASCADE, *STAGES[5:])
 DEFAULT_BATCH = 4  # images, where a recipe takes as many as fit
 
 
@@ -136,7 +140,7 @@ class Trainer:
             training_loader(dataset, recipe, 0)
         )
         first = self._batches()[0]
-        settle(self.model, lambda: self.model(first.images))
+        settle_on(self.model, first.images)
 
     def step(self) -> None:
         """Make one step, and let its stages count.
@@ -153,7 +157,7 @@ class Trainer:
                 with watch.stage("losses"):
                     kind = torch.device(self._device).type
                     with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
-                        losses = compute_losses(self.model, batch, self.recipe)
+                        losses = losses_of(self.model, batch, self.recipe)
                     if bad := losses.first_bad(batch.names):
                         raise InputError(
                             f"{bad[0]}: the loss {bad[1]} is not finite; look at this image's "
@@ -163,9 +167,7 @@ class Trainer:
                 with watch.stage("backward"):
                     total.backward()
             with watch.stage("optimiser"):
-                bound = training.optimiser.clip_norm
-                if bound:
-                    torch.nn.utils.clip_grad_norm_(self.model.parameters(), bound)
+                clip_gradients(self.model, training.optimiser.clip_norm)
                 self._optimiser.step()
                 self._optimiser.zero_grad()
 
@@ -232,16 +234,20 @@ def with_unused_categories(dataset: Dataset, count: int) -> Dataset:
 
 
 def _watching(stopwatch: Stopwatch, trainer: Trainer) -> AbstractContextManager[None]:
-    places = [
-        (fcis.model.detector, "propose", "proposals"),
+    model = trainer.model
+    places: list[tuple[ModuleType | nn.Module, str, str]] = [
+        (model, "propose", "proposals"),
         (fcis.training.losses, "anchor_targets", "targets"),
         (fcis.training.losses, "roi_targets", "targets"),
         (fcis.training.losses, "mask_targets", "targets"),
-        (fcis.model.fcis, "score_rois", "assembly"),
-        (fcis.model.fcis, "mask_rois", "assembly"),
+        (fcis.training.mnc_losses, "mask_targets", "targets"),
+        (model, "score_rois", "assembly"),
+        (model, "mask_rois", "assembly"),
     ]
+    if isinstance(model, MNC):
+        places.append((model, "cascade", CASCADE))
     functions = [Watched(module=m, name=name, stages=(stage,)) for m, name, stage in places]
-    return watching(stopwatch, {"forward": trainer.model}, functions)
+    return watching(stopwatch, {"forward": model}, functions)
 
 
 def _report(
@@ -253,7 +259,7 @@ def _report(
         images=trainer.images,
         precision=training.precision,
         workers=training.workers,
-        stages=stage_times(runs, STAGES),
+        stages=stage_times(runs, _ORDER),
         rate=spread([trainer.images / sum(run.values()) for run in runs]),
         bytes=peak_bytes(trainer.step, settings.device),
     )

@@ -56,8 +56,10 @@ class Workload:
         return classes.contiguous(), boxes.contiguous()
 
 
-def workload(size: Size, device: str, *, seed: int = 0) -> Workload:
-    """Return a problem of that size, the same one for the same seed."""
+def workload(
+    size: Size, device: str, *, dtype: torch.dtype = torch.float32, seed: int = 0
+) -> Workload:
+    """Return a problem of that size with maps of that type, the same one for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     grid = (1, size.rows, size.columns, size.k**2)
     classes = torch.randn((*grid, 2, size.classes), generator=generator)
@@ -70,8 +72,8 @@ def workload(size: Size, device: str, *, seed: int = 0) -> Workload:
         cells=torch.tensor([[size.rows, size.columns]]),
     )
     return Workload(
-        classes=classes.to(device),
-        boxes=boxes.to(device),
+        classes=classes.to(device, dtype),
+        boxes=boxes.to(device, dtype),
         rois=RoIs(
             boxes=rois.boxes.to(device),
             image_index=rois.image_index.to(device),

@@ -30,9 +30,10 @@ from fcis.commands.train import read_recipe
 from fcis.data.dataset import Dataset
 from fcis.data.scenes import scene_dataset
 from fcis.data.source import open_dataset
+from fcis.devices import choose_device
 from fcis.errors import InputError
 from fcis.images import read_image
-from fcis.predictor import Predictor, choose_device
+from fcis.predictor import Predictor
 from fcis.recipe import Recipe
 from fcis.recipe_json import with_setting
 from fcis.training.run import for_dataset
@@ -118,6 +119,7 @@ def _ops(options: argparse.Namespace, device: str) -> OpsReport:
         samplings=tuple(s for s in SAMPLINGS if s in (options.sampling or SAMPLINGS)),
         device=device,
         method=_method(options),
+        precision=options.precision,
     )
     return run_ops(settings, _tell)
 
@@ -132,6 +134,8 @@ def _inference(options: argparse.Namespace, device: str) -> InferenceReport:
             peer=not options.no_peer,
             device=device,
             method=_method(options),
+            precision=options.precision,
+            compiled=options.compile,
         )
         return run_inference(predictor, name, settings, _tell)
 
