@@ -42,6 +42,22 @@ def test_load_takes_the_fastest_device(tiny_weights, monkeypatch):
     assert fcis.load(tiny_weights).device == "cpu"
 
 
+def test_load_takes_scales_the_mirror_image_and_several_weights(tiny_weights):
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    plain = fcis.load(tiny_weights, device="cpu").predict(pixels, score_threshold=0)
+    twice = fcis.load([tiny_weights, tiny_weights], device="cpu")
+    np.testing.assert_array_equal(twice.predict(pixels, score_threshold=0).scores, plain.scores)
+    tools = {"scales": (48, "1.5x"), "flip": True, "roi_side": 30}
+    predictor = fcis.load([tiny_weights, tiny_weights], device="cpu", **tools)
+    first, second = predictor.predict([pixels, pixels[:, ::-1]], score_threshold=0)
+    assert not np.array_equal(first.scores, plain.scores) and len(second)
+
+
+def test_load_refuses_scales_that_are_none(tiny_weights):
+    with pytest.raises(fcis.InputError, match=r"^scales 0: expected up to 16 shorter sides in pix"):
+        fcis.load(tiny_weights, scales=(0,))
+
+
 def test_load_refuses(tmp_path):
     with pytest.raises(fcis.InputError, match="none: no such weights; give"):
         fcis.load("none")

@@ -5,13 +5,43 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fcis.baselines.instfcn_rfcn import InstFCNRFCN
+from fcis.baselines.naive_mnc import NaiveMNC
+from fcis.baselines.separate import SeparateFCIS
 from fcis.build import build_model, check_model
+from fcis.conventions import PAPER
 from fcis.errors import InputError
+from fcis.model.fcis import FCIS
+from fcis.recipe import ModelRecipe
+from fcis.recipe_json import from_json, to_json
 from fcis.recipes import RECIPES, named_recipe
 
 
 def tiny_model():
     return replace(named_recipe("tiny").model, class_names=("a", "b"), category_ids=(7, 9))
+
+
+@pytest.mark.parametrize(
+    ("system", "kind"),
+    [
+        ("fcis", FCIS),
+        ("fcis-separate", SeparateFCIS),
+        ("naive-mnc", NaiveMNC),
+        ("instfcn-rfcn", InstFCNRFCN),
+    ],
+)
+def test_systems(system, kind):
+    recipe = tiny_model()
+    recipe = replace(recipe, system=system, detection=replace(recipe.detection, passes=1))
+    assert type(build_model(recipe)) is kind
+
+
+def test_recipes_from_before_there_were_systems_are_of_fcis():
+    data = to_json(tiny_model())
+    assert isinstance(data, dict)
+    for name in ("system", "naive_mnc", "mnc", "instfcn"):
+        del data[name]
+    assert from_json(ModelRecipe, data, "model") == tiny_model()
 
 
 def test_weights_depend_on_the_seed_alone():
@@ -66,6 +96,20 @@ def test_named_recipes_are_valid(name):
         ("preprocessing", {"stretch": (9.0, 9.0)}, "preprocessing.stretch is .* two rising"),
         ("preprocessing", {"high_depth": (0.0, 101.0)}, "preprocessing.high_depth .* two rising"),
         ("backbone", {"in_channels": 4}, "preprocessing.mean is .* one value a channel"),
+        ("naive_mnc", {"pooled_size": 0}, "naive_mnc.pooled_size is 0, expected at least 1"),
+        ("naive_mnc", {"mask_grid": 0}, "naive_mnc.mask_grid is 0, expected at least 1"),
+        ("instfcn", {"window_parts": 0}, "instfcn.window_parts is 0, expected at least 1"),
+        ("instfcn", {"window_cells": 6}, "instfcn.window_cells is 6, .* at least window_parts"),
+        ("instfcn", {"window_channels": 0}, "instfcn.window_channels is 0, expected at least 1"),
+        ("instfcn", {"pyramid": (1.0, 0.0)}, "instfcn.pyramid is .* expected factors above 0"),
+        ("instfcn", {"window_fill": 1.2}, "instfcn.window_fill is 1.2, .* at most 1"),
+        ("instfcn", {"window_positive": 0.0}, "instfcn.window_positive is 0.0, .* above 0"),
+        ("instfcn", {"window_negative": 0.6}, "instfcn.window_negative .* 0 to window_positive"),
+        ("instfcn", {"windows": 1}, "instfcn.windows is 1, expected at least 2"),
+        ("instfcn", {"candidates": 0}, "instfcn.candidates is 0, expected at least 1"),
+        ("instfcn", {"proposal_nms": 0.0}, "instfcn.proposal_nms is 0.0, .* above 0, at most 1"),
+        ("", {"system": "naive-mnc", "conventions": PAPER}, "conventions.sampling is 'native', .*"),
+        ("", {"system": "instfcn-rfcn"}, "detection.passes is 2, expected 1: boxes refined from"),
     ],
 )
 def test_rules(part, changes, message):

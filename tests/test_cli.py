@@ -102,9 +102,10 @@ def test_version(capsys):
         (["predict", "x", "--score", "0.5"], "unrecognized arguments: --score 0.5"),
         (["predict", "x", "--max-pixels", "1e6"], "--max-pixels: invalid int value: '1e6'"),
         (
-            ["predict", "x", "--weights", "a", "--weights", "b"],
-            "--weights is given twice; one is possible; see fcis predict --help",
+            ["train", "--weights", "a", "--weights", "b"],
+            "--weights is given twice; one is possible; see fcis train --help",
         ),
+        (["predict", "x", "--roi-side", "wide"], "--roi-side: invalid float value: 'wide'"),
     ],
 )
 def test_bad_arguments_are_one_line(capsys, arguments, message):
@@ -167,7 +168,7 @@ def test_warnings_are_one_line(capsys, monkeypatch):
 def test_the_parser_keeps_no_state():
     for _ in range(2):
         options = build_parser().parse_args(["predict", "x", "--weights", "a"])
-        assert isinstance(options, argparse.Namespace) and options.weights == "a"
+        assert isinstance(options, argparse.Namespace) and options.weights == ["a"]
 
 
 def test_help_and_bad_arguments_do_not_load_torch():

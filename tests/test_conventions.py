@@ -376,7 +376,8 @@ def rpn_box_loss(conventions, *objects):
         truth=truth_of(*objects),
         name="made by hand",
     )
-    return round(compute_losses(model, collate_samples([sample]), recipe).rpn_box.item(), 4)
+    losses = compute_losses(model, collate_samples([sample]), recipe)
+    return round(losses.terms["rpn_box"].item(), 4)
 
 
 def decays(conventions, name):

@@ -11,12 +11,16 @@ from fcis.build import build_model
 from fcis.data.scenes import scene_dataset
 from fcis.data.source import open_dataset
 from fcis.errors import InputError
+from fcis.evaluation.calibration import Calibration
 from fcis.model.backbone import FrozenBatchNorm
 from fcis.model.fcis import FCIS
-from fcis.predictor import Predictor, choose_device, load_predictor
+from fcis.predictor import Predictor, load_predictor
 from fcis.recipe import Augmentation
 from fcis.recipes import named_recipe
+from fcis.tiling.plan import make_tiling
 from fcis.training.run import BEST, for_dataset, train
+from fcis.tta.ensemble import Averaging, Ensemble
+from fcis.tta.scales import read_scales
 from fcis.weights.file import load_weights, read_info, save_weights
 
 
@@ -60,6 +64,28 @@ def test_results_are_arrays_in_pixels_of_the_image(predictor):
     for box, mask in zip(found.boxes, found.masks, strict=True):
         rows, columns = np.nonzero(mask)
         assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def test_scores_are_calibrated_and_nothing_else_changes(tiny_weights):
+    predictor = load_predictor(tiny_weights)
+    pixels = noise(48, 64, 3)
+    (raw,) = predictor.detect([pixels])
+    found = Calibration(temperature=0.5, bias=1.0)
+    predictor.info = replace(predictor.info, calibration=found)
+    (calibrated,) = predictor.detect([pixels])
+    np.testing.assert_array_equal(calibrated.scores, found.apply(raw.scores))
+    assert (calibrated.scores != raw.scores).all() and (np.diff(calibrated.scores) <= 0).all()
+    np.testing.assert_array_equal(calibrated.labels, raw.labels)
+    np.testing.assert_array_equal(calibrated.masks, raw.masks)
+    np.testing.assert_array_equal(calibrated.image, pixels)
+    # thresholds hold for calibrated scores, in every way to get them
+    limit = float(calibrated.scores[6])
+    predictor.info = replace(predictor.info, thresholds=(limit,) * 8)
+    shown = calibrated.above(limit)
+    assert 0 < len(shown) < len(calibrated)
+    same(predictor.predict(pixels), shown)
+    same(predictor.predict([pixels])[0], shown)
+    same(predictor.predict(pixels, score_threshold=limit), shown)
 
 
 def test_a_list_gives_a_list_and_each_image_the_same_as_alone(predictor):
@@ -289,6 +315,18 @@ def test_too_little_memory_is_said(predictor, monkeypatch):
         predictor.predict(noise(48, 64, 3))
 
 
+def test_too_little_memory_for_a_scale_is_said(tiny_weights, monkeypatch):
+    own = load_predictor(tiny_weights)
+    own.ensemble = Ensemble([own.model], ["tiny"], Averaging(scales=read_scales(["1x", "4x"])))
+
+    def detect(self, inputs, size):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 40 GiB")
+
+    monkeypatch.setattr(Ensemble, "detect", detect)
+    with pytest.raises(InputError, match=r"for 1 image\(s\) resized to 256 x 192 pixels; take a"):
+        own.predict(noise(48, 64, 3))
+
+
 def test_the_loaded_network_is_folded_unless_told_otherwise(tiny_weights):
     image = noise(48, 64, 3)
     folded, plain = load_predictor(tiny_weights), load_predictor(tiny_weights, fold=False)
@@ -356,30 +394,103 @@ def test_recipes_that_make_no_sense_name_the_file(tiny_weights, tmp_path):
     load_weights(path, predictor.model)  # its arrays are fine
 
 
-def test_choose_device(monkeypatch):
-    assert choose_device("cpu") == "cpu"
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("auto") == "cpu"
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert (choose_device("auto"), choose_device("mps")) == ("mps", "mps")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_device("auto") == "cuda"
-    assert (choose_device("cuda"), choose_device("cuda:1")) == ("cuda", "cuda:1")
-    with pytest.raises(InputError, match="device cuda:2: there are 2, counted from cuda:0"):
-        choose_device("cuda:2")
+def test_one_tile_is_the_plain_result(predictor, tmp_path):
+    """Bit for bit, for tiles of the image's size and larger ones, and every kind of input."""
+    pixels = noise(70, 90, 3)
+    path = tmp_path / "x.png"
+    Image.fromarray(pixels).save(path)
+    plain = predictor.predict(pixels, score_threshold=0)
+    for tile in (90, 100, 4096):
+        for form in (pixels, path, Image.fromarray(pixels)):
+            found = predictor.predict(form, score_threshold=0, tile=tile)
+            same(found, plain)
+            np.testing.assert_array_equal(found.image, pixels)
+    (alone,) = predictor.predict([path], score_threshold=0, tile=90)
+    same(alone, plain)
+    assert alone.file_name == str(path)
 
 
-@pytest.mark.parametrize("text", ["", "tpu", "cuda:", "cuda:x", "cpu:0", "mps:1", "cuda:²", "CPU"])
-def test_devices_that_are_none(text):
-    with pytest.raises(InputError, match=r"device .*: must be auto, cpu, cuda, cuda:N or mps"):
-        choose_device(text)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_tiles_are_looked_at_one_by_one_and_joined(predictor, monkeypatch, batch):
+    pixels = noise(150, 200, 3)
+    seen = []
+    detect = Predictor.detect
+
+    def spy(self, images):
+        seen.extend(image.image.copy() for image in images)
+        assert len(images) <= batch
+        return detect(self, images)
+
+    monkeypatch.setattr(Predictor, "detect", spy)
+    found = predictor.predict(pixels, score_threshold=0, tile=100, overlap=20, batch=batch)
+    corners = [(y, x) for y in (0, 50) for x in (0, 50, 100)]
+    assert len(seen) == 6
+    for image, (top, left) in zip(seen, corners, strict=True):
+        np.testing.assert_array_equal(image, pixels[top : top + 100, left : left + 100])
+    assert len(found) > 20 and found.size == (150, 200)
+    assert (np.diff(found.scores) <= 0).all()
+    np.testing.assert_array_equal(found.image, pixels)
+    assert len(predictor.predict(pixels, tile=100)) == 0  # the operating threshold is 0.9
 
 
-def test_devices_that_are_not_there(monkeypatch):
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for text, message in (("cuda:0", "torch sees no CUDA"), ("mps", "torch sees no MPS")):
-        with pytest.raises(InputError, match=f"device {text}: {message} device; use cpu"):
-            choose_device(text)
+def test_levels_are_stretched_alike_in_all_tiles(predictor):
+    """A dark tile of a bright image stays dark, and is not stretched to noise."""
+    model = predictor.info.model
+    recipe = replace(model, preprocessing=replace(model.preprocessing, stretch=(0.1, 99.9)))
+    own = Predictor(build_model(recipe), replace(predictor.info, model=recipe))
+    pixels = noise(100, 200, 3) // 50
+    pixels[:, 100:] += 200
+    inputs = []
+
+    def spy(images):
+        inputs.extend(image.pixels for image in images)
+        return Predictor.detect(own, images)
+
+    own.detect = spy
+    own.predict(pixels, tile=100, overlap=20)
+    whole = own.prepare(pixels).pixels
+    assert len(inputs) == 3
+    for index, left in enumerate((0, 50, 100)):
+        assert torch.equal(
+            inputs[index], own.prepare(pixels[:, left : left + 100], (0, 205)).pixels
+        )
+    dark, bright = inputs[0][:, :, :-2], inputs[2]
+    assert dark.max() < bright.min()
+    assert whole.min() == dark.min() and whole.max() == bright.max()
+
+
+def test_files_of_very_many_pixels_are_read_by_rows(predictor, tmp_path, monkeypatch):
+    pixels = noise(150, 100, 3)
+    path = tmp_path / "x.png"
+    Image.fromarray(pixels).save(path)
+    expected = predictor.predict(pixels, score_threshold=0, tile=64)
+    monkeypatch.setattr("fcis.predictor.MAX_PIXELS", 10_000)
+    monkeypatch.setattr("fcis.predictor.read_image", None)
+    found = predictor.predict(path, score_threshold=0, tile=64)
+    assert found.image is None and found.file_name == str(path)
+    same(found, expected)
+
+
+def test_datasets_in_tiles(predictor):
+    dataset = open_dataset("scenes:2:4")
+    own = Predictor(predictor.model, predictor.info)
+    own.tiling = make_tiling(100)
+    found = list(own.detect_dataset(dataset))
+    assert [f.image_id for f in found] == [record.id for record in dataset.images]
+    for one, record in zip(found, dataset.images, strict=True):
+        same(one, own.detect_picture(record.open(), own.tiling))
+        assert len(one) > 20
+
+
+def test_impossible_tiles(predictor):
+    with pytest.raises(InputError, match="tile 10: expected the side of a tile in pixels"):
+        predictor.predict(noise(10, 10, 3), tile=10)
+
+
+def test_a_tile_that_fails_is_said(predictor, monkeypatch):
+    def detect(self, images):
+        raise InputError("device cpu: too little memory")
+
+    monkeypatch.setattr(Predictor, "detect", detect)
+    with pytest.raises(InputError, match="device cpu: too little memory"):
+        predictor.predict(noise(100, 200, 3), tile=100)

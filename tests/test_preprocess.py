@@ -17,6 +17,8 @@ from fcis.preprocess import (
     prepare,
     sample_window,
     stretch_levels,
+    stretch_limits,
+    with_channels,
 )
 from fcis.recipe import Preprocessing
 
@@ -217,8 +219,24 @@ def test_prepare_is_chainercv_s(shared, name):
 
 
 def test_wrong_number_of_channels():
-    with pytest.raises(InputError, match="image: has 1 channels, the network takes 3"):
-        prepare(np.zeros((4, 5, 1), dtype=np.uint8), PLAIN, RELEASE)
+    with pytest.raises(InputError, match="image: has 2 channels, the network takes 3"):
+        prepare(np.zeros((4, 5, 2), dtype=np.uint8), PLAIN, RELEASE)
+
+
+def test_grey_is_three_equal_channels():
+    grey = np.arange(20, dtype=np.uint8).reshape(4, 5, 1)
+    once, _ = prepare(grey, PLAIN, RELEASE)
+    thrice, _ = prepare(np.repeat(grey, 3, axis=2), PLAIN, RELEASE)
+    assert torch.equal(once, thrice)
+
+
+def test_other_channels_get_the_mean_of_the_means():
+    three = replace(PLAIN, mean=(100.0, 110.0, 120.0), std=(1.0, 2.0, 3.0))
+    assert with_channels(three, 3) is three
+    five = with_channels(three, 5)
+    assert five.mean == (110.0,) * 5 and five.std == (2.0,) * 5
+    pixels, _ = prepare(np.full((4, 6, 5), 112, dtype=np.uint8), five, RELEASE)
+    assert pixels.shape[0] == 5 and (pixels == 1.0).all()
 
 
 def test_collate_images_of_several_sizes():
@@ -240,3 +258,24 @@ def test_collate_images_of_several_sizes():
 def test_collate_nothing():
     with pytest.raises(ValueError, match="inputs: expected at least one image, got none"):
         collate([], [])
+
+
+def test_parts_of_an_image_are_stretched_as_the_whole():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 200, (40, 60, 3), dtype=np.uint8)
+    image[:, :30] //= 4
+    percentiles = (1.0, 98.0)
+    limits = stretch_limits(np.bincount(image.reshape(-1), minlength=256), percentiles)
+    whole = stretch_levels(image, percentiles)
+    np.testing.assert_array_equal(stretch_levels(image[:, :30], percentiles, limits), whole[:, :30])
+    assert not np.array_equal(stretch_levels(image[:, :30], percentiles), whole[:, :30])
+    # limits that are equal are limits, too
+    assert stretch_levels(image, percentiles, (0, 0)).max() == 255
+
+
+def test_limits_by_hand():
+    counts = np.zeros(256, dtype=np.int64)
+    counts[[10, 20, 30]] = 1, 8, 1
+    assert stretch_limits(counts, (10.0, 90.0)) == (20, 20)
+    assert stretch_limits(counts, (5.0, 95.0)) == (10, 30)
+    assert stretch_limits(np.zeros(256, dtype=np.int64), (5.0, 95.0)) == (256, 256)

@@ -3,13 +3,21 @@
 import timm
 import torch
 
+from fcis.baselines.instfcn_rfcn import InstFCNRFCN
+from fcis.baselines.mnc import MNC
+from fcis.baselines.naive_mnc import NaiveMNC
+from fcis.baselines.separate import SeparateFCIS
 from fcis.errors import InputError
+from fcis.model.backbone import Backbone
+from fcis.model.detector import Detector
 from fcis.model.fcis import FCIS
 from fcis.model.stem import adapt_stem
 from fcis.recipe import ModelRecipe
 
+_Rule = tuple[str, object, bool, str]
 
-def build_model(recipe: ModelRecipe, *, seed: int = 0, fetch: bool = False) -> FCIS:
+
+def build_model(recipe: ModelRecipe, *, seed: int = 0, fetch: bool = False) -> Detector:
     """Return the network of a recipe with initial weights that depend on the seed alone.
 
     Args:
@@ -23,12 +31,28 @@ def build_model(recipe: ModelRecipe, *, seed: int = 0, fetch: bool = False) -> F
     check_model(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = FCIS(recipe, fetch=fetch)
+        model = _system(recipe, fetch=fetch)
     if fetch and recipe.backbone.pretrained:
         trained = timm.get_pretrained_cfg(recipe.backbone.pretrained)
         if trained is not None:
-            adapt_stem(model.backbone, recipe.preprocessing, trained.mean, trained.std)
+            for module in model.modules():
+                if isinstance(module, Backbone):
+                    adapt_stem(module, recipe.preprocessing, trained.mean, trained.std)
     return model
+
+
+def _system(recipe: ModelRecipe, *, fetch: bool) -> Detector:
+    match recipe.system:
+        case "fcis":
+            return FCIS(recipe, fetch=fetch)
+        case "mnc":
+            return MNC(recipe, fetch=fetch)
+        case "fcis-separate":
+            return SeparateFCIS(recipe, fetch=fetch)
+        case "naive-mnc":
+            return NaiveMNC(recipe, fetch=fetch)
+        case "instfcn-rfcn":
+            return InstFCNRFCN(recipe, fetch=fetch)
 
 
 def check_model(recipe: ModelRecipe) -> None:
@@ -38,7 +62,7 @@ def check_model(recipe: ModelRecipe) -> None:
         InputError: naming the field, its value and what it may be.
     """
     rpn, head, detection, prep = recipe.rpn, recipe.head, recipe.detection, recipe.preprocessing
-    rules: list[tuple[str, object, bool, str]] = [
+    rules: list[_Rule] = [
         ("class_names", recipe.class_names, bool(recipe.class_names), "at least one category"),
         (
             "category_ids",
@@ -94,10 +118,63 @@ def check_model(recipe: ModelRecipe) -> None:
             _rising(prep.high_depth),
             "two rising percentiles",
         ),
+        *_system_rules(recipe),
     ]
     for name, value, good, expected in rules:
         if not good:
             raise InputError(f"recipe: {name} is {value!r}, expected {expected}")
+
+
+def _system_rules(recipe: ModelRecipe) -> list[_Rule]:
+    """Return the rules of the systems that are compared with FCIS."""
+    naive, own, passes = recipe.naive_mnc, recipe.instfcn, recipe.detection.passes
+    low, high = own.window_negative, own.window_positive
+    pooled = recipe.system in ("naive-mnc", "mnc")
+    sampling = recipe.conventions.sampling
+    return [
+        (
+            "conventions.sampling",
+            sampling,
+            not pooled or sampling != "native",
+            f"pool or align: {recipe.system} has features and masks of one size",
+        ),
+        (
+            "detection.passes",
+            passes,
+            recipe.system != "instfcn-rfcn" or passes == 1,
+            "1: boxes refined from those of instfcn-rfcn's masks have no mask",
+        ),
+        ("naive_mnc.pooled_size", naive.pooled_size, naive.pooled_size >= 1, "at least 1"),
+        ("naive_mnc.mask_grid", naive.mask_grid, naive.mask_grid >= 1, "at least 1"),
+        *(
+            (f"mnc.{name}", value, value >= 1, "at least 1")
+            for name, value in (
+                ("feature_grid", recipe.mnc.feature_grid),
+                ("mask_grid", recipe.mnc.mask_grid),
+                ("mask_hidden", recipe.mnc.mask_hidden),
+            )
+        ),
+        ("instfcn.window_parts", own.window_parts, own.window_parts >= 1, "at least 1"),
+        (
+            "instfcn.window_cells",
+            own.window_cells,
+            own.window_cells >= own.window_parts,
+            "at least window_parts",
+        ),
+        ("instfcn.window_channels", own.window_channels, own.window_channels >= 1, "at least 1"),
+        ("instfcn.pyramid", own.pyramid, _positive(own.pyramid), "factors above 0"),
+        ("instfcn.window_fill", own.window_fill, 0 < own.window_fill <= 1, "above 0, at most 1"),
+        ("instfcn.window_positive", high, 0 < high <= 1, "above 0, at most 1"),
+        ("instfcn.window_negative", low, 0 <= low <= high, "0 to window_positive"),
+        ("instfcn.windows", own.windows, own.windows >= 2, "at least 2"),
+        ("instfcn.candidates", own.candidates, own.candidates >= 1, "at least 1"),
+        (
+            "instfcn.proposal_nms",
+            own.proposal_nms,
+            0 < own.proposal_nms <= 1,
+            "above 0, at most 1",
+        ),
+    ]
 
 
 def _positive(values: tuple[float, ...]) -> bool:

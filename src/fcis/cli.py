@@ -15,7 +15,21 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fcis.arguments.benchmark import add_benchmark
-from fcis.arguments.parser import DATA, IMAGES, WEIGHTS, Help, Once, Parser, add_command, add_size
+from fcis.arguments.parser import (
+    DATA,
+    IMAGES,
+    SEVERAL,
+    WEIGHTS,
+    Help,
+    Once,
+    Parser,
+    Several,
+    add_averaging,
+    add_command,
+    add_size,
+    add_tiles,
+)
+from fcis.arguments.reproduce import add_reproduce
 from fcis.errors import InputError
 
 INTERRUPTED = 130  # what shells expect of a command that Ctrl-C ended
@@ -39,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_convert(commands)
     add_benchmark(commands)
+    add_reproduce(commands)
     _add_info(commands)
     return parser
 
@@ -128,10 +143,10 @@ def _add_predict(commands: "argparse._SubParsersAction[Parser]") -> None:
         "input",
         nargs="+",
         metavar="INPUT",
-        help="image files, folders, globs, a COCO .json (also one without annotations), or "
-        "scenes:N:seed",
+        help="image files, folders, globs, videos, a COCO .json (also one without annotations), "
+        "or scenes:N:seed",
     )
-    parser.add_argument("--weights", action=Once, metavar="W", help=WEIGHTS)
+    parser.add_argument("--weights", action=Several, metavar="W", help=WEIGHTS + SEVERAL)
     parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions"
@@ -141,18 +156,25 @@ def _add_predict(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument(
         "--save",
-        default="overlay,coco",
         metavar="KINDS",
-        help="what to write: overlay (pictures), coco (predictions.json), masks (16-bit pictures "
-        "with the number of the instance at each pixel); default: overlay,coco",
+        help="what to write: overlay (pictures; of a video, a video), coco (predictions.json, at "
+        "the end), jsonl (predictions.jsonl, a line an image as it is done), masks (16-bit "
+        "pictures with the number of the instance at each pixel), maps (the score maps of the best "
+        "instances, and how they were read); default: overlay,coco, with videos overlay,jsonl",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="with jsonl: go on after the last image whose line is complete",
     )
     add_size(parser)
+    add_averaging(parser)
+    add_tiles(parser)
     parser.add_argument(
         "--max-pixels",
         type=int,
-        default=100_000_000,
         metavar="N",
-        help="refuse larger images (default: 100000000)",
+        help="refuse larger images (default: 100000000, with --tile 1000000000)",
     )
 
 
@@ -189,7 +211,9 @@ def _add_evaluate(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     parser.add_argument("--data", required=True, metavar="DATA", help=DATA)
     parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
-    parser.add_argument("--weights", action=Once, required=True, metavar="W", help=WEIGHTS)
+    parser.add_argument(
+        "--weights", action=Several, required=True, metavar="W", help=WEIGHTS + SEVERAL
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument(
         "--predictions", type=Path, metavar="FILE", help="write the detections (COCO results)"
@@ -200,7 +224,24 @@ def _add_evaluate(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="FILE.png",
         help="draw which class was found where which is annotated",
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="find what makes scores probabilities, and the best thresholds, and store both in the "
+        "weights",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="with --calibrate: store them in a copy"
+    )
+    parser.add_argument(
+        "--reliability",
+        type=Path,
+        metavar="FILE.png",
+        help="draw how many detections of about a score are right",
+    )
     add_size(parser)
+    add_averaging(parser)
+    add_tiles(parser)
 
 
 def _add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:

@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from fcis.errors import InputError
-from fcis.model.backbone import FrozenBatchNorm
-from fcis.model.fcis import FCIS
+from fcis.model.backbone import Backbone, FrozenBatchNorm
+from fcis.model.detector import Detector
+from fcis.model.rpn import RPN
 
 Precision = Literal["float32", "bfloat16"]
 Compile = bool | Literal["reduce-overhead"]
 
 
-def to_precision(model: FCIS, precision: str) -> FCIS:
+def to_precision(model: Detector, precision: str) -> Detector:
     """Return the same model with weights of a `Precision`; its results stay float32.
 
     With bfloat16 the convolutions compute in it. Sums over RoIs, boxes, probabilities and masks
@@ -33,17 +34,18 @@ def to_precision(model: FCIS, precision: str) -> FCIS:
     if precision == "float32":
         return model
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.GroupNorm):
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm):
             module.to(getattr(torch, precision))
         elif isinstance(module, FrozenBatchNorm | nn.BatchNorm2d):
             module.float()
     # GPUs compute so in half precision, and would reorder the weights for every image
-    for part in (model.backbone, model.rpn):
-        part.to(memory_format=torch.channels_last)
+    for part in model.modules():
+        if isinstance(part, Backbone | RPN):
+            part.to(memory_format=torch.channels_last)
     return model
 
 
-def compile_maps(model: FCIS, compiling: bool | str, device: str) -> FCIS:
+def compile_maps(model: Detector, compiling: bool | str, device: str) -> Detector:
     """Return the same model with what runs on whole images compiled: backbone, RPN, score maps.
 
     Proposals, RoIs and voting, whose sizes depend on the image, stay as they are. Every new size

@@ -1,9 +1,10 @@
 """Any image in, instances in pixels of the original image out."""
 
+import math
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,15 +18,22 @@ from torch import Tensor
 
 from fcis.ahead import read_ahead
 from fcis.build import build_model
+from fcis.channels import as_picture
 from fcis.data.dataset import Dataset
+from fcis.devices import choose_device
 from fcis.errors import InputError
 from fcis.fast import Compile, Precision, compile_maps, to_precision
-from fcis.images import as_rgb, read_image
+from fcis.images import MAX_PIXELS, MAX_TILED_PIXELS, as_rgb, image_size, read_image
 from fcis.instances import Instances
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
 from fcis.model.folding import fold_norms
-from fcis.preprocess import Resize, collate, prepare
+from fcis.pages import as_channels, read_pages
+from fcis.preprocess import Resize, collate, prepare, stretch_limits
 from fcis.recipe import ModelRecipe
+from fcis.regions.picture import ArrayPicture, Picture, level_counts, open_picture
+from fcis.tiling.plan import Tiling, make_tiling, plan_tiles
+from fcis.tiling.run import Watch, detect_tiles, unwatched
+from fcis.tta.ensemble import Ensemble, Inputs, input_key
 from fcis.weights.file import WeightsInfo, load_weights, read_info
 
 Threshold = float | int
@@ -38,27 +46,37 @@ class Prepared:
     """An image that is ready for the network.
 
     Attributes:
-        image: RGB, the original image.
+        image: the original image; RGB, or of the network's channels.
         pixels: the network's input.
         plan: how it was resized.
+        views: at other sizes too, for an ensemble.
     """
 
-    image: UInt8[np.ndarray, "height width 3"]
+    image: UInt8[np.ndarray, "height width channel"]
     pixels: Float[Tensor, "channel rows columns"]
     plan: Resize
+    views: Inputs = field(default_factory=dict)
 
 
 class Predictor:
     """A trained network with the preprocessing and the thresholds that belong to it."""
 
-    def __init__(self, model: FCIS, info: WeightsInfo, *, device: str = "cpu") -> None:
+    def __init__(self, model: Detector, info: WeightsInfo, *, device: str = "cpu") -> None:
         self.model = model.eval().to(device)
         self.info = info
         self.device = device
+        self.tiling: Tiling | None = None  # of all images, unless `predict` is told otherwise
+        self.ensemble: Ensemble | None = None  # in place of the model, which is its first network
 
     @overload
     def predict(
-        self, images: ImageLike, *, score_threshold: Threshold | None = None
+        self,
+        images: ImageLike,
+        *,
+        score_threshold: Threshold | None = None,
+        batch: int = 1,
+        tile: int | None = None,
+        overlap: int | None = None,
     ) -> Instances: ...
 
     @overload
@@ -68,6 +86,8 @@ class Predictor:
         *,
         score_threshold: Threshold | None = None,
         batch: int = 1,
+        tile: int | None = None,
+        overlap: int | None = None,
     ) -> list[Instances]: ...
 
     def predict(
@@ -76,6 +96,8 @@ class Predictor:
         *,
         score_threshold: Threshold | None = None,
         batch: int = 1,
+        tile: int | None = None,
+        overlap: int | None = None,
     ) -> Instances | list[Instances]:
         """Return the instances of one image, or a list of them for a list of images.
 
@@ -87,12 +109,23 @@ class Predictor:
             images: paths, PIL images, or arrays of (height, width, 3) 8-bit levels. Arrays of
                 other depths and grey ones are read as `fcis.images.as_rgb` says.
             score_threshold: least score; without it the weights' operating thresholds hold.
-            batch: images of a list that go through the network at once, of any sizes; what an
-                image gets does not depend on it. More than 1 is faster on GPUs.
+            batch: images of a list, or tiles of an image, that go through the network at once, of
+                any sizes; what an image gets does not depend on it. More than 1 is faster on GPUs.
+            tile: side of the tiles in which images go through the network, px of the original;
+                their instances are joined. Files of more than 100 million pixels are then read
+                row by row, and the result has no image. The recipe's `max_detections` holds for
+                each tile. An image that is no larger is looked at as it is.
+            overlap: of neighbouring tiles, px; best more than the usual object's length. Without
+                it, a quarter of a tile, at most 256.
 
         Raises:
-            InputError: an image cannot be read.
+            InputError: an image cannot be read, or no such tiles are possible.
         """
+        tiling = self.tiling if tile is None else make_tiling(tile, overlap)
+        if tiling is not None:
+            if isinstance(images, str | Path | Image.Image | np.ndarray):
+                return self._predict_tiled(images, score_threshold, tiling, batch)
+            return [self._predict_tiled(i, score_threshold, tiling, batch) for i in images]
         if isinstance(images, str | Path | Image.Image | np.ndarray):
             (found,) = self.detect([self.read(images)])
             return self._named(found, images, score_threshold)
@@ -102,53 +135,76 @@ class Predictor:
             for image, found in zip(images, self.detect_each(reads, batch=batch), strict=True)
         ]
 
-    def read(self, image: ImageLike) -> UInt8[np.ndarray, "height width 3"]:
+    def read(
+        self, image: ImageLike, *, max_pixels: int = MAX_PIXELS
+    ) -> UInt8[np.ndarray, "height width channel"]:
         """Return an image as the network's preprocessing takes it.
 
         Raises:
             InputError: it cannot be read.
         """
         percentiles = self.info.model.preprocessing.high_depth
+        channels = self.info.model.backbone.in_channels
+        if channels not in (1, 3) and not isinstance(image, Image.Image):
+            if isinstance(image, str | Path):
+                return read_pages(image, channels, max_pixels=max_pixels, percentiles=percentiles)
+            return as_channels(image, channels, max_pixels=max_pixels, percentiles=percentiles)
         if isinstance(image, str | Path):
-            return read_image(image, percentiles=percentiles)
-        return as_rgb(image, percentiles=percentiles)
+            return read_image(image, max_pixels=max_pixels, percentiles=percentiles)
+        return as_rgb(image, max_pixels=max_pixels, percentiles=percentiles)
 
-    def prepare(self, image: UInt8[np.ndarray, "height width 3"]) -> Prepared:
+    def prepare(
+        self,
+        image: UInt8[np.ndarray, "height width channel"],
+        limits: tuple[int, int] | None = None,
+    ) -> Prepared:
         """Return an image resized and normalised, the part of `detect` that needs no network.
+
+        Args:
+            image: RGB, or of the network's channels.
+            limits: for a part of an image, as in `fcis.preprocess.stretch_levels`.
 
         Raises:
             InputError: the image has another number of channels than the network.
         """
         recipe = self.model.recipe
-        pixels, plan = prepare(image, recipe.preprocessing, recipe.conventions)
+        if self.ensemble is not None:
+            views = self.ensemble.prepare(image, limits)
+            pixels, plan = views[input_key(recipe, recipe.preprocessing)]
+            return Prepared(image=image, pixels=pixels, plan=plan, views=views)
+        pixels, plan = prepare(image, recipe.preprocessing, recipe.conventions, limits)
         return Prepared(image=image, pixels=pixels, plan=plan)
 
-    def detect(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"] | Prepared]) -> list[Instances]:
+    def detect(self, images: Sequence[UInt8[np.ndarray, "_ _ _"] | Prepared]) -> list[Instances]:
         """Return all detections of a batch, however low their score, each with its image.
 
-        The images may differ in size.
+        The images may differ in size. Where the weights have a calibration, scores are
+        probabilities; the recipe's `min_score` and limits hold for the network's own scores.
 
         Raises:
             InputError: the device has too little memory.
         """
         inputs = [i if isinstance(i, Prepared) else self.prepare(i) for i in images]
-        batch = collate(
-            [(i.pixels, i.plan) for i in inputs],
-            [(i.image.shape[0], i.image.shape[1]) for i in inputs],
-        )
-        batch = replace(batch, pixels=batch.pixels.to(next(self.model.parameters()).dtype))
         try:
-            found = self.model.detect(batch.to(self.device))
+            found = self._detect_prepared(inputs)
         except torch.OutOfMemoryError:
-            height, width = batch.pixels.shape[2:]
+            plans = [p for i in inputs for p in (i.plan, *(plan for _, plan in i.views.values()))]
+            height, width = (max(plan.size[axis] for plan in plans) for axis in (0, 1))
             raise InputError(
                 f"device {self.device}: too little memory for {len(images)} image(s) resized to "
                 f"{width} x {height} pixels; take a smaller size or the device cpu"
             ) from None
-        return [replace(f, image=i.image) for f, i in zip(found, inputs, strict=True)]
+        return [
+            self._calibrated(replace(f, image=as_picture(i.image)))
+            for f, i in zip(found, inputs, strict=True)
+        ]
 
     def detect_each(
-        self, reads: Iterable[Callable[[], UInt8[np.ndarray, "_ _ 3"]]], *, batch: int = 1
+        self,
+        reads: Iterable[Callable[[], UInt8[np.ndarray, "_ _ _"]]],
+        *,
+        batch: int = 1,
+        limits: tuple[int, int] | None = None,
     ) -> Generator[Instances | InputError, None, None]:
         """Yield for each function that reads an image all detections, or why there are none.
 
@@ -158,6 +214,7 @@ class Predictor:
         Args:
             reads: each returns an image or raises an InputError, in a thread of its own.
             batch: images that go through the network at once.
+            limits: as in `prepare`, where all are parts of one image.
 
         Raises:
             ValueError: the batch is less than one image.
@@ -165,7 +222,8 @@ class Predictor:
         if batch < 1:
             raise ValueError(f"batch: expected at least 1, got {batch}")
         threads = max(1, min(_MOST_READERS, (os.cpu_count() or 1) - 1))
-        prepared = read_ahead((partial(self._read_and_prepare, r) for r in reads), threads=threads)
+        tasks = (partial(self._read_and_prepare, read, limits) for read in reads)
+        prepared = read_ahead(tasks, threads=threads)
         with closing(prepared):
             while futures := list(islice(prepared, batch)):
                 inputs: list[Prepared | InputError] = []
@@ -178,6 +236,33 @@ class Predictor:
                 found = iter(self._detect_all([i for i in inputs if isinstance(i, Prepared)]))
                 for item in inputs:
                     yield next(found) if isinstance(item, Prepared) else item
+
+    def detect_picture(
+        self, picture: Picture, tiling: Tiling, *, batch: int = 1, watch: Watch = unwatched
+    ) -> Instances:
+        """Return all detections of a picture, found tile by tile and joined, best first.
+
+        A picture that is no larger than a tile gives what `detect` does, with its image; others
+        have none. Percentiles of levels are those of the whole picture.
+
+        Args:
+            picture: read row by row; several times if levels are stretched.
+            tiling: how it is cut.
+            batch: tiles that go through the network at once.
+            watch: called with all tiles, to show how far it is.
+
+        Raises:
+            InputError: the picture is damaged, or the device has too little memory.
+        """
+        grid = plan_tiles(picture.size, tiling)
+        if len(grid) == 1:
+            return self.detect([picture.read()])[0]
+        limits, stretch = None, self.model.recipe.preprocessing.stretch
+        if stretch != (0.0, 100.0):
+            counts = level_counts(picture, self.info.model.backbone.in_channels)
+            limits = stretch_limits(counts, stretch)
+        detect = partial(self.detect_each, batch=batch, limits=limits)
+        return detect_tiles(picture, grid, detect, watch=watch)
 
     def detect_dataset(
         self, dataset: Dataset, *, batch: int = 1
@@ -192,7 +277,15 @@ class Predictor:
             InputError: an image cannot be read or has another size than the dataset states.
         """
         percentiles = self.info.model.preprocessing.high_depth
-        records = dataset.reading(percentiles=percentiles).images
+        channels = self.info.model.backbone.in_channels
+        if self.tiling is not None:
+            most = MAX_TILED_PIXELS
+            dataset = dataset.reading(percentiles=percentiles, max_pixels=most, channels=channels)
+            for record in dataset.images:
+                found = self.detect_picture(record.open(), self.tiling, batch=batch)
+                yield replace(found, image_id=record.id, file_name=record.file_name)
+            return
+        records = dataset.reading(percentiles=percentiles, channels=channels).images
         each = self.detect_each((record.read for record in records), batch=batch)
         with closing(each):
             for record, found in zip(records, each, strict=True):
@@ -204,8 +297,38 @@ class Predictor:
             return instances.above(float(score_threshold))
         return instances.above(np.asarray(self.info.threshold_of(), dtype=np.float32))
 
-    def _read_and_prepare(self, read: Callable[[], UInt8[np.ndarray, "_ _ 3"]]) -> Prepared:
-        return self.prepare(read())
+    def _detect_prepared(self, inputs: Sequence[Prepared]) -> list[Instances]:
+        sizes = [(i.image.shape[0], i.image.shape[1]) for i in inputs]
+        if self.ensemble is not None:
+            # one image after the other: its maps are many
+            return [self.ensemble.detect(i.views, s) for i, s in zip(inputs, sizes, strict=True)]
+        batch = collate([(i.pixels, i.plan) for i in inputs], sizes)
+        batch = replace(batch, pixels=batch.pixels.to(next(self.model.parameters()).dtype))
+        return self.model.detect(batch.to(self.device))
+
+    def _calibrated(self, found: Instances) -> Instances:
+        calibration = self.info.calibration
+        return replace(found, scores=calibration.apply(found.scores)) if calibration else found
+
+    def _read_and_prepare(
+        self,
+        read: Callable[[], UInt8[np.ndarray, "_ _ _"]],
+        limits: tuple[int, int] | None,
+    ) -> Prepared:
+        return self.prepare(read(), limits)
+
+    def _predict_tiled(
+        self, image: ImageLike, threshold: Threshold | None, tiling: Tiling, batch: int
+    ) -> Instances:
+        if isinstance(image, str | Path) and math.prod(image_size(image)) > MAX_PIXELS:
+            percentiles = self.info.model.preprocessing.high_depth
+            picture: Picture = open_picture(image, percentiles=percentiles)
+        else:
+            picture = ArrayPicture(self.read(image, max_pixels=MAX_TILED_PIXELS))
+        found = self.detect_picture(picture, tiling, batch=batch)
+        if isinstance(picture, ArrayPicture):
+            found = replace(found, image=as_picture(picture.read()))
+        return self._named(found, image, threshold)
 
     def _detect_all(self, images: Sequence[Prepared]) -> list[Instances | InputError]:
         """Return the detections of a batch; if that fails, of each image that goes alone."""
@@ -275,28 +398,3 @@ def load_predictor(
     predictor = Predictor(model, info, device=device)
     compile_maps(model, compile, device)
     return predictor
-
-
-def choose_device(text: str) -> str:
-    """Return the device of that name; `auto` takes a CUDA device, else MPS, else the CPU.
-
-    Raises:
-        InputError: no such device on this machine.
-    """
-    if text == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, colon, number = text.partition(":")
-    numbered = kind == "cuda" and number.isascii() and number.isdigit()
-    if kind not in ("cpu", "cuda", "mps") or (colon and not numbered):
-        raise InputError(f"device {text}: must be auto, cpu, cuda, cuda:N or mps")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {text}: torch sees no CUDA device; use cpu")
-    if number and int(number) >= torch.cuda.device_count():
-        raise InputError(
-            f"device {text}: there are {torch.cuda.device_count()}, counted from cuda:0"
-        )
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"device {text}: torch sees no MPS device; use cpu")
-    return text

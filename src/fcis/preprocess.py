@@ -1,15 +1,15 @@
 """From an RGB image to network input and back: stretching, resizing, normalising, batching."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from fcis.channels import fit_channels
 from fcis.conventions import Conventions
-from fcis.errors import InputError
 from fcis.recipe import Preprocessing
 from fcis.structures import ImageBatch
 
@@ -58,19 +58,32 @@ def plan_resize(
     return Resize(size=(height, width), factors=(width / size[1], width / size[1]))
 
 
+def stretch_limits(
+    counts: Int64[np.ndarray, " level"], percentiles: tuple[float, float]
+) -> tuple[int, int]:
+    """Return the levels that are the given percentiles, from how often each level occurs."""
+    share = np.cumsum(counts) / max(1, counts.sum())
+    low = int(np.searchsorted(share, percentiles[0] / 100, side="right"))
+    return low, int(np.searchsorted(share, percentiles[1] / 100, side="left"))
+
+
 def stretch_levels(
-    image: UInt8[np.ndarray, "height width channel"], percentiles: tuple[float, float]
+    image: UInt8[np.ndarray, "height width channel"],
+    percentiles: tuple[float, float],
+    limits: tuple[int, int] | None = None,
 ) -> Float[np.ndarray, "height width channel"]:
     """Return levels 0..255 in which the given percentiles of the image are 0 and 255.
 
     All channels are stretched alike. (0, 100) is no change; an image of one level becomes 0.
+
+    Args:
+        image: the levels.
+        percentiles: those that become 0 and 255.
+        limits: the levels that these are in the image of which this one is a part.
     """
     if percentiles == (0.0, 100.0):
         return image.astype(np.float32)
-    counts = np.bincount(image.reshape(-1), minlength=256)
-    share = np.cumsum(counts) / max(1, counts.sum())
-    low = int(np.searchsorted(share, percentiles[0] / 100, side="right"))
-    high = int(np.searchsorted(share, percentiles[1] / 100, side="left"))
+    low, high = limits or stretch_limits(np.bincount(image.reshape(-1), minlength=256), percentiles)
     table = (np.arange(256, dtype=np.float32) - low) * (255 / max(1, high - low))
     return np.clip(table, 0, 255).astype(np.float32)[image]
 
@@ -116,19 +129,23 @@ def prepare(
     image: UInt8[np.ndarray, "height width channel"],
     preprocessing: Preprocessing,
     conventions: Conventions,
-) -> tuple[Float[Tensor, "channel h w"], Resize]:
+    limits: tuple[int, int] | None = None,
+) -> tuple[Float[Tensor, "input h w"], Resize]:
     """Return one image as network input, and how it was resized.
+
+    Args:
+        image: levels; RGB where the network takes one channel or three.
+        preprocessing: how they are stretched, resized and normalised.
+        conventions: how sizes are rounded.
+        limits: for a part of an image, as in `stretch_levels`.
 
     Raises:
         InputError: the image has another number of channels than the network.
     """
-    if image.shape[2] != len(preprocessing.mean):
-        raise InputError(
-            f"image: has {image.shape[2]} channels, the network takes {len(preprocessing.mean)}"
-        )
+    image = fit_channels(image, len(preprocessing.mean))
     height, width = image.shape[:2]
     plan = plan_resize((height, width), preprocessing, conventions)
-    levels = stretch_levels(image, preprocessing.stretch)
+    levels = stretch_levels(image, preprocessing.stretch, limits)
     if plan.size != (height, width):
         factors = plan.factors
         if conventions.size_rounding == "down":
@@ -137,6 +154,14 @@ def prepare(
     if conventions.resize == "levels":
         levels = np.rint(levels)
     return normalise(levels, preprocessing), plan
+
+
+def with_channels(preprocessing: Preprocessing, count: int) -> Preprocessing:
+    """Return the preprocessing for images of so many channels, each with the mean of the means."""
+    if len(preprocessing.mean) == len(preprocessing.std) == count:
+        return preprocessing
+    mean, std = (sum(v) / max(1, len(v)) for v in (preprocessing.mean, preprocessing.std))
+    return replace(preprocessing, mean=(mean,) * count, std=(std,) * count)
 
 
 def collate(

@@ -14,6 +14,8 @@ from fcis.conventions import PAPER as PAPER
 from fcis.conventions import RELEASE, Conventions
 from fcis.conventions import named_conventions as named_conventions
 
+System = Literal["fcis", "fcis-separate", "naive-mnc", "mnc", "instfcn-rfcn"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneRecipe:
@@ -88,6 +90,64 @@ class HeadRecipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NaiveMNCRecipe:
+    """What naive MNC has instead of score maps (Paper: 4.1; reference: 10.1).
+
+    Attributes:
+        pooled_size: samples a side of the features pooled from a RoI.
+        mask_grid: samples a side of its mask; the layer for it has their square outputs.
+    """
+
+    pooled_size: int = 14
+    mask_grid: int = 28
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MNCRecipe:
+    """What each RoI goes through in MNC (Paper: 1, 4.2; reference: 10.2).
+
+    Attributes:
+        feature_grid: features a side of a RoI, warped from twice as many samples a side.
+        mask_grid: samples a side of its mask; the layer for it has their square outputs.
+        mask_hidden: outputs of the layer before that one.
+    """
+
+    feature_grid: int = 14
+    mask_grid: int = 28
+    mask_hidden: int = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstFCNRecipe:
+    """The network of mask proposals of InstFCN + R-FCN (Paper: 2.1, 4.1; reference: 10.3).
+
+    Attributes:
+        window_cells: cells a side of the square window; 14 of them at stride 16 are 224 px.
+        window_parts: a window has so many x so many position-sensitive parts.
+        window_channels: of the hidden layer of each branch.
+        pyramid: factors by which the resized image is resized again at test, rising.
+        window_fill: longer side of an object's box over the side of the window that suits it.
+        window_positive: IoU with the window that suits an object from which one is positive.
+        window_negative: IoU below which a window is negative.
+        windows: an image in the losses, at most half of them positive.
+        candidates: windows an image, best first, whose masks are compared with each other.
+        proposal_nms: IoU of mask boxes above which the lower proposal goes; `rpn.post_nms` of
+            those that remain are classified.
+    """
+
+    window_cells: int = 14
+    window_parts: int = 7
+    window_channels: int = 512
+    pyramid: tuple[float, ...] = (0.1975, 0.2963, 0.4444, 0.6667, 1.0, 1.5)
+    window_fill: float = 0.8
+    window_positive: float = 0.5
+    window_negative: float = 0.4
+    windows: int = 256
+    candidates: int = 1000
+    proposal_nms: float = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionRecipe:
     """From RoIs to instances (Paper: 2.3, Inference; reference: 5).
 
@@ -137,15 +197,21 @@ class ModelRecipe:
     """All that is needed to build the network and to run it.
 
     Attributes:
+        system: FCIS or a method that it is compared with; what only one of them reads has a
+            record of its own. FCIS that does not depend on the place in a RoI is `head.k` = 1.
         class_names: categories 1..C, background aside.
         category_ids: the dataset's ids of these categories.
     """
 
+    system: System = "fcis"
     class_names: tuple[str, ...] = ()
     category_ids: tuple[int, ...] = ()
     backbone: BackboneRecipe = field(default_factory=BackboneRecipe)
     rpn: RPNRecipe = field(default_factory=RPNRecipe)
     head: HeadRecipe = field(default_factory=HeadRecipe)
+    naive_mnc: NaiveMNCRecipe = field(default_factory=NaiveMNCRecipe)
+    mnc: MNCRecipe = field(default_factory=MNCRecipe)
+    instfcn: InstFCNRecipe = field(default_factory=InstFCNRecipe)
     detection: DetectionRecipe = field(default_factory=DetectionRecipe)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     conventions: Conventions = RELEASE
@@ -160,6 +226,7 @@ class OptimiserRecipe:
         lr_images: images a step that `lr` is meant for; another number of them, by batch,
             accumulation or devices, changes it in proportion. 0 takes it as it is.
         reduction_lr: multiplier for the 1x1 reduction on conv5.
+        fc_lr: multiplier for fully connected layers, which MNC and naive MNC have.
         milestones: steps after which `step` multiplies the rate by 0.1.
         warmup: `constant` holds a tenth of the rate for `warmup_steps`, `linear` rises to it.
         clip_norm: bound on the gradient's norm, 0 for none.
@@ -171,6 +238,7 @@ class OptimiserRecipe:
     momentum: float = 0.9
     weight_decay: float = 0.0005
     reduction_lr: float = 3.0
+    fc_lr: float = 1.0
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[int, ...] = (157_000,)
     warmup: Literal["none", "constant", "linear"] = "constant"

@@ -6,7 +6,9 @@ Recipes that train from scratch differ in what frozen ImageNet features make nec
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from fcis.baseline_recipes import TABLE1, mnc, mnc_3stage
 from fcis.conventions import PAPER, RELEASE, Conventions
 from fcis.errors import InputError
 from fcis.recipe import (
@@ -256,6 +258,11 @@ def tiny() -> Recipe:
     )
 
 
+def _baseline(name: str, base: Callable[[], Recipe], prefix: str) -> Recipe:
+    made = TABLE1[name](base())
+    return replace(made, name=f"{prefix}{made.name}")
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "coco-resnet101": coco_resnet101,
     "coco-resnet101-paper": coco_resnet101_paper,
@@ -264,7 +271,15 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "nuclei": nuclei,
     "nuclei-cpu": nuclei_cpu,
     "scenes": scenes,
+    "mnc": lambda: mnc(coco_resnet101()),
+    "mnc-3stage": lambda: mnc_3stage(coco_resnet101()),
+    "scenes-mnc": lambda: replace(mnc(scenes()), name="scenes-mnc"),
     "tiny": tiny,
+    **{
+        f"{prefix}{name}": partial(_baseline, name, base, prefix)
+        for prefix, base in (("", voc_resnet101), ("coco-", coco_resnet101), ("scenes-", scenes))
+        for name in TABLE1
+    },
 }
 
 

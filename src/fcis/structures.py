@@ -62,7 +62,8 @@ class Features:
 
     Attributes:
         c4: input of the RPN; zero outside an image's own cells.
-        c5: input of the score maps; zero outside an image's own cells.
+        c5: input of the score maps; zero outside an image's own cells; without channels where
+            conv5 runs on RoIs.
         cells: (rows, columns) of the grid that belong to each image.
         stride: pixels per cell.
     """

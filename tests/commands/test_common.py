@@ -1,10 +1,22 @@
+import argparse
 import json
 
 import pytest
 
-from fcis.commands.common import check_file, make_folder, progress, with_size, write_json
+from fcis.commands.common import (
+    averaging_of,
+    check_file,
+    make_folder,
+    open_predictor,
+    progress,
+    tiling_of,
+    with_size,
+    write_json,
+)
 from fcis.errors import InputError
 from fcis.recipes import named_recipe
+from fcis.tiling.plan import Tiling
+from fcis.tta.scales import Scale
 
 
 @pytest.mark.parametrize(
@@ -22,6 +34,26 @@ def test_with_size(text, expected):
 def test_bad_sizes(text):
     with pytest.raises(InputError, match=r"^--size .*: expected SHORT or SHORT:LONG in pixels"):
         with_size(named_recipe("tiny").model, text)
+
+
+def test_averaging_of():
+    def read(**given):
+        usual = {"scales": None, "flip": False, "roi_side": 224.0}
+        return averaging_of(argparse.Namespace(**usual | given))
+
+    assert read().scales == () and not read().flip and read().roi_side == 224
+    found = read(scales="480, 2x", flip=True, roi_side=45.0)
+    assert found.scales == (Scale(side=480), Scale(factor=2.0))
+    assert found.flip and found.roi_side == 45
+    for scales in ("", "480,", "480;576"):
+        with pytest.raises(InputError, match=r"^scales .*: expected up to 16 shorter sides"):
+            read(scales=scales)
+
+
+def test_a_size_is_for_all_networks(tiny_weights):
+    predictor = open_predictor([str(tiny_weights)] * 2, "32:64", "cpu")
+    sides = [network.recipe.preprocessing.short_side for network in predictor.ensemble.networks]
+    assert sides == [32, 32]
 
 
 def test_write_json_leaves_no_partial_file(tmp_path):
@@ -74,3 +106,14 @@ def test_progress_shows_long_work(capsys, monkeypatch):
     list(progress(range(3), total=3, what="counting"))
     out, err = capsys.readouterr()
     assert out == "" and "counting" in err and "3/3" in err and "image" in err
+
+
+def test_tiling_of():
+    def read(tile, overlap):
+        return tiling_of(argparse.Namespace(tile=tile, overlap=overlap))
+
+    assert read(None, None) is None
+    assert read(512, 100) == Tiling(size=512, overlap=100)
+    assert read(512, None).overlap == 128
+    with pytest.raises(InputError, match=r"--overlap 100: is for tiles; add --tile SIZE"):
+        read(None, 100)

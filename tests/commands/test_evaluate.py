@@ -13,7 +13,7 @@ from fcis.build import build_model
 from fcis.commands.evaluate import dataset_ids, write_picture
 from fcis.data.dataset import Category, Dataset
 from fcis.errors import InputError
-from fcis.evaluation.confusion import Confusion
+from fcis.evaluation.confusion import Confusion, draw_confusion
 from fcis.predictor import Predictor
 from fcis.weights.file import load_weights, read_info, save_weights
 
@@ -321,10 +321,10 @@ def test_a_picture_that_cannot_be_written(refused, annotate, tiny_weights, tmp_p
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     matrix = Confusion(names=("a", "background"), counts=np.zeros((2, 2), dtype=np.int64))
     with pytest.raises(InputError, match=r"c\.png: cannot be written \(No space left on device\)"):
-        write_picture(tmp_path / "c.png", matrix)
+        write_picture(tmp_path / "c.png", draw_confusion(matrix))
 
 
-@pytest.mark.parametrize("option", ["--json", "--predictions", "--confusion"])
+@pytest.mark.parametrize("option", ["--json", "--predictions", "--confusion", "--reliability"])
 def test_unwritable_files_are_refused_before_the_work(
     refused, annotate, tiny_weights, tmp_path, option, monkeypatch
 ):
@@ -335,3 +335,33 @@ def test_unwritable_files_are_refused_before_the_work(
     assert f"{option} {below}: cannot be written (" in error
     error = refused("evaluate", "--data", data, "--weights", tiny_weights, option, tmp_path)
     assert f"{option} {tmp_path}: is a folder; name a file in it" in error
+
+
+def test_scales_mirror_image_and_ensemble(fcis, annotate, tiny_weights, tmp_path):
+    path, figures = annotate(tmp_path), tmp_path / "figures.json"
+    code, out, err = fcis(
+        "evaluate", "--data", path, "--weights", tiny_weights, tiny_weights, "--flip",
+        "--scales", "1x,1.5x", "--roi-side", 40, "--json", figures,
+    )  # fmt: skip
+    assert (code, err) == (0, "") and "s an image" in out
+    assert json.loads(figures.read_text())["seconds_per_image"] > 0
+
+
+def test_images_in_tiles(fcis, annotate, tiny_weights, tmp_path):
+    """A tile may have as many detections as the recipe says, and the image that of all tiles."""
+    found = tmp_path / "found.json"
+    arguments = ("evaluate", "--data", "scenes:1:3", "--weights", tiny_weights)
+    code, out, _ = fcis(*arguments, "--tile", 100, "--predictions", found)
+    assert code == 0
+    most = int(out.split("at most ")[1].split()[0])
+    results = json.loads(found.read_text())
+    assert most > 20 and most % 20 == 0 and 20 < len(results) <= most
+    assert len({tuple(r["segmentation"]["size"]) for r in results}) == 1
+    code, out, _ = fcis(*arguments, "--tile", 4096)
+    assert code == 0 and "at most 20 detections" in out
+
+
+def test_tiles_that_make_no_sense(refused, tiny_weights):
+    arguments = ("evaluate", "--data", "scenes:1:3", "--weights", tiny_weights)
+    assert "--overlap 9: is for tiles; add --tile SIZE" in refused(*arguments, "--overlap", 9)
+    assert "tile 9: expected the side" in refused(*arguments, "--tile", 9)

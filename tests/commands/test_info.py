@@ -61,6 +61,7 @@ def test_weights(fcis, tiny_weights, tmp_path, as_run):
         "8 hourglass (operating threshold 0.900)",
     ):
         assert text in out
+    assert "calibration" not in out
 
 
 def test_bad_weights(refused, tmp_path):

@@ -1,8 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from fcis.commands.inputs import find_jobs
+from fcis.data.formats.convert import write_dataset
+from fcis.data.source import open_dataset
 from fcis.errors import InputError
 from fcis.recipe import ModelRecipe
 
@@ -100,3 +103,23 @@ def test_images_folder_is_for_annotation_files(tmp_path):
     (tmp_path / "1.png").write_bytes(b"x")
     with pytest.raises(InputError, match=r"--images .*: is for a COCO \.json; leave it out"):
         find_jobs([str(tmp_path)], MODEL, images_dir=tmp_path)
+
+
+def test_datasets_as_they_are_distributed(tmp_path):
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    path = dataset(root / "val2017", ["1.png", "2.png"], ids=[7, 9], categories=[(3, "cat")])
+    Path(path).rename(root / "annotations" / "instances_val2017.json")
+    jobs = find_jobs([f"{root}:val2017"], MODEL)
+    assert names(jobs) == [("1", 7), ("2", 9)]
+    with pytest.raises(InputError, match="val2018"):
+        find_jobs([f"{root}:val2018"], MODEL)
+    # a file whose name has a colon is that file
+    (tmp_path / "a:b.png").write_bytes(b"x")
+    assert names(find_jobs([str(tmp_path / "a:b.png")], MODEL)) == [("a:b", "a:b")]
+
+
+def test_a_yolo_set(tmp_path):
+    write_dataset(open_dataset("scenes:2:1"), tmp_path / "set", "yolo")
+    jobs = find_jobs([str(tmp_path / "set" / "data.yaml")], MODEL)
+    assert len(jobs) == 2 and jobs[0].read().shape[2] == 3

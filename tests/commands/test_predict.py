@@ -1,19 +1,26 @@
 """`fcis predict`: what it writes, what it says, and what it does with every kind of bad input."""
 
+import gc
 import json
 import signal
 import struct
+import subprocess
+import sys
+import weakref
 import zlib
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from fcis.commands.predict import number_image
-from fcis.instances import Instances
-from fcis.masks import MaskCrop
+from fcis.build import build_model
+from fcis.cli import main
 from fcis.predictor import Predictor
+from fcis.video import VideoWriter, read_frames
+from fcis.weights.file import WeightsInfo, read_info, save_weights
 
 
 @pytest.fixture
@@ -90,21 +97,6 @@ def test_save_chooses_what_is_written(predict, save, tmp_path):
     numbers = np.asarray(Image.open(tmp_path / "out" / "x.masks.png"))
     assert numbers.dtype == np.uint16 and numbers.shape == (48, 64)
     assert 1 <= numbers.max() <= 20
-
-
-def test_number_image_puts_the_first_instance_in_front():
-    def square(top, left):
-        return MaskCrop(top=top, left=left, bits=np.ones((2, 2), dtype=bool))
-
-    instances = Instances(
-        size=(3, 4),
-        scores=np.array([0.9, 0.8], dtype=np.float32),
-        labels=np.array([1, 1]),
-        crops=(square(0, 0), square(1, 1)),
-        class_names=("background", "thing"),
-        category_ids=(0, 1),
-    )
-    assert number_image(instances).tolist() == [[1, 1, 0, 0], [1, 1, 2, 0], [0, 2, 2, 0]]
 
 
 def test_nothing_above_the_threshold_names_the_top_score(predict, save, tmp_path):
@@ -256,6 +248,202 @@ def test_deep_images_are_read_with_the_percentiles_of_the_weights(
     assert seen[1][30, 30, 0] - seen[1][10, 10, 0] <= 1
 
 
+# --- tiles ----------------------------------------------------------------------------------
+
+
+def test_an_image_in_tiles(predict, save, tmp_path):
+    path = save(tmp_path / "x.png", 150, 200)
+    code, _, _, results = predict(path, "--tile", 100, "--overlap", 20, "--save", "overlay,coco")
+    assert code == 0
+    assert len(results) > 20  # the recipe's maximum is one of each tile
+    assert {tuple(r["segmentation"]["size"]) for r in results} == {(150, 200)}
+    right = max(r["bbox"][0] + r["bbox"][2] for r in results)
+    assert right > 190
+    assert Image.open(tmp_path / "out" / "x.overlay.png").size == (200, 150)
+
+
+def test_a_tile_as_large_as_the_image_changes_nothing(predict, save, tmp_path):
+    path = save(tmp_path / "x.png")
+    plain = predict(path, "--save", "coco,masks")[3]
+    picture = (tmp_path / "out" / "x.masks.png").read_bytes()
+    assert predict(path, "--tile", 64, "--save", "coco,masks")[3] == plain
+    assert (tmp_path / "out" / "x.masks.png").read_bytes() == picture
+
+
+def test_tiles_raise_the_limit_of_pixels(predict, save, tmp_path, monkeypatch):
+    monkeypatch.setattr("fcis.commands.predict.MAX_PIXELS", 5000)
+    monkeypatch.setattr("fcis.commands.predict.MAX_TILED_PIXELS", 20_000)
+    path = save(tmp_path / "x.png", 100, 100)
+    assert "limit of 5,000" in predict(path)[2]
+    assert predict(path, "--tile", 64)[0] == 0
+    assert "limit of 9,999" in predict(path, "--tile", 64, "--max-pixels", 9999)[2]
+
+
+def test_a_bad_image_in_tiles_is_left_out(predict, save, tmp_path):
+    good = save(tmp_path / "in" / "a.png", 150, 100)
+    bad = save(tmp_path / "in" / "b.png", 150, 100)
+    bad.write_bytes(good.read_bytes()[:20_000])
+    code, _, err, results = predict(tmp_path / "in", "--tile", 64)
+    assert code == 2 and {r["image_id"] for r in results} == {"a"}
+    assert err.startswith(f"fcis: {bad}: the image is truncated or damaged")
+
+
+# --- streams --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Write a video of noisy frames."""
+
+    def write(name="film.mp4", count=40):
+        rng = np.random.default_rng(0)
+        writer = VideoWriter(tmp_path / name, rate=Fraction(10))
+        scene = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        for number in range(count):
+            writer.write(np.roll(scene, number, axis=1))
+        writer.close()
+        return tmp_path / name
+
+    return write
+
+
+def lines_of(folder):
+    return (folder / "predictions.jsonl").read_text().splitlines()
+
+
+def test_a_video(predict, film, tmp_path):
+    code, out, err, results = predict(film())
+    assert (code, results) == (0, None)
+    assert "fcis:" not in err  # there may be a bar
+    lines = [json.loads(line) for line in lines_of(tmp_path / "out")]
+    assert [line["image_id"] for line in lines] == [f"film/{i:06d}" for i in range(40)]
+    assert [line["frame"] for line in lines] == list(range(40))
+    assert lines[7]["seconds"] == pytest.approx(0.7)
+    count = sum(len(line["instances"]) for line in lines)
+    assert count > 600
+    assert out == f"{count} instances in 40 images: {tmp_path / 'out'}\n"
+    assert written(tmp_path / "out") == ["film.overlay.mp4", "predictions.jsonl"]
+    frames = list(read_frames(tmp_path / "out" / "film.overlay.mp4"))
+    assert len(frames) == 40 and frames[0].image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl,overlay"])
+def test_an_interrupted_video_goes_on(predict, film, tmp_path, monkeypatch, interruptible, kind):
+    """The same lines, and the same overlay, as without the interruption."""
+    path = film(count=12)
+    predict(path, "--save", kind)
+    expected = written(tmp_path / "out")
+    lines = lines_of(tmp_path / "out")
+    overlay = tmp_path / "out" / "film.overlay.mp4"
+    frames = [f.image for f in read_frames(overlay)] if overlay.exists() else []
+    calls = []
+    detect = Predictor.detect
+
+    def fifth_time(self, images):
+        calls.append(1)
+        if len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return detect(self, images)
+
+    monkeypatch.setattr(Predictor, "detect", fifth_time)
+    code, _, err, _ = predict(path, "--save", kind)
+    assert code == 130 and err.endswith("fcis: interrupted after 4 images\n")
+    assert lines_of(tmp_path / "out") == lines[:4]
+    if frames:
+        assert len(list(read_frames(overlay))) == 4  # it can be played
+    with (tmp_path / "out" / "predictions.jsonl").open("a") as file:
+        file.write(lines[4][:50])  # as a run that was killed leaves it
+    code, out, err, _ = predict(path, "--save", kind, "--resume")
+    assert (code, len(calls)) == (0, 5 + 8) and "fcis:" not in err
+    assert "in 8 images (4 were done before)" in out
+    assert lines_of(tmp_path / "out") == lines
+    assert written(tmp_path / "out") == expected
+    for one, two in zip(read_frames(overlay) if frames else (), frames, strict=True):
+        np.testing.assert_array_equal(one.image, two)
+    code, out, _, _ = predict(path, "--save", "jsonl", "--resume")
+    assert "0 instances in 0 images (12 were done before)" in out
+
+
+def test_a_folder_as_a_stream(predict, save, tmp_path):
+    for i in range(5):
+        save(tmp_path / "in" / f"{i}.png", seed=i)
+    predict(tmp_path / "in", "--save", "jsonl,overlay")
+    lines = lines_of(tmp_path / "out")
+    assert [json.loads(line)["image_id"] for line in lines] == list("01234")
+    assert "frame" not in json.loads(lines[0])
+    path = tmp_path / "out" / "predictions.jsonl"
+    path.write_text(f"{lines[0]}\n{lines[1]}\n{lines[2][:30]}")
+    code, out, _, _ = predict(tmp_path / "in", "--save", "jsonl", "--resume")
+    assert code == 0 and "in 3 images (2 were done before)" in out
+    assert lines_of(tmp_path / "out") == lines
+
+
+def test_videos_and_images_together(predict, film, save, tmp_path):
+    path = film(count=3)
+    image = save(tmp_path / "film.png")
+    code, _, _, _ = predict(path, image, "--save", "jsonl,masks,coco", "--tile", 64)
+    assert code == 0
+    assert [json.loads(line)["image_id"] for line in lines_of(tmp_path / "out")] == [
+        "film", "film~2/000000", "film~2/000001", "film~2/000002",
+    ]  # fmt: skip
+    assert written(tmp_path / "out") == [
+        "film.masks.png", "film~2/000000.masks.png", "film~2/000001.masks.png",
+        "film~2/000002.masks.png", "predictions.json", "predictions.jsonl",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_few_frames_are_alive(predict, film, monkeypatch):
+    alive, most = [], []
+    detect = Predictor.detect
+
+    def spy(self, images):
+        gc.collect()
+        alive.extend(weakref.ref(image.image) for image in images)
+        most.append(sum(ref() is not None for ref in alive))
+        return detect(self, images)
+
+    monkeypatch.setattr(Predictor, "detect", spy)
+    assert predict(film())[0] == 0
+    assert len(most) == 40 and max(most) <= 4
+
+
+@pytest.mark.slow
+def test_a_long_video_needs_no_more_memory(film, tiny_weights, tmp_path):
+    """The most memory of a process that sees 500 frames, and of one that sees 60."""
+    path = film(count=500)
+    short = film("short.mp4", count=60)
+    peaks = []
+
+    def command(video):
+        out = ["--out", str(tmp_path / video.stem), "--score-threshold", "0"]
+        return ["predict", str(video), "--weights", str(tiny_weights), *out]
+
+    for video in (short, path):
+        script = (
+            "import resource, sys; from fcis.cli import main; code = main(sys.argv[1:]); "
+            "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script, *command(video)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        code, peak = map(int, done.stdout.split()[-2:])
+        assert code == 0
+        peaks.append(peak)
+    assert len(lines_of(tmp_path / "film")) == 500
+    assert peaks[1] - peaks[0] < 60_000  # kB; the frames alone would take no less, all at once
+    # lines and overlay are as good after an interruption in the middle
+    lines = lines_of(tmp_path / "film")
+    (tmp_path / "film" / "predictions.jsonl").write_text(
+        "\n".join(lines[:200]) + "\n" + lines[200][:9]
+    )
+    assert main([*command(path), "--resume"]) == 0
+    assert lines_of(tmp_path / "film") == lines
+
+
 # --- bad images -----------------------------------------------------------------------------
 
 
@@ -363,7 +551,7 @@ def test_a_bug_keeps_what_was_found(predict, save, tmp_path, monkeypatch):
         (["missing.png"], "missing.png: no such file or folder; check the spelling"),
         (["nothing-*.png"], "nothing-*.png: no image file matches this pattern"),
         (["missing.json"], "missing.json: no such annotation file"),
-        (["scenes:0"], "scenes:0: expected scenes[:N[:seed]]"),
+        (["scenes:0"], "scenes:0: expected scenes[:N[:seed[:apart]]]"),
         (["IMAGE", "--save", "coco,pictures"], "--save coco,pictures: expected some of overlay,"),
         (["IMAGE", "--save", ","], "--save ,: expected some of overlay,coco,masks"),
         (["IMAGE", "--score-threshold", "1.5"], "--score-threshold 1.5: expected a number from 0"),
@@ -372,6 +560,15 @@ def test_a_bug_keeps_what_was_found(predict, save, tmp_path, monkeypatch):
         (["IMAGE", "--max-pixels", "0"], "--max-pixels 0: expected a number above 0"),
         (["IMAGE", "--size", "big"], "--size big: expected SHORT or SHORT:LONG in pixels"),
         (["IMAGE", "--device", "tpu"], "device tpu: must be auto, cpu, cuda, cuda:N or mps"),
+        (["IMAGE", "--tile", "10"], "tile 10: expected the side of a tile in pixels, at least 64"),
+        (["IMAGE", "--tile", "100", "--overlap", "60"], "overlap 60: expected 8 to 50 pixels"),
+        (["IMAGE", "--overlap", "20"], "--overlap 20: is for tiles; add --tile SIZE"),
+        (["IMAGE", "--resume"], "--resume: goes on with the lines of a run; add --save jsonl"),
+        (
+            ["IMAGE", "--resume", "--save", "jsonl,coco"],
+            "--resume: predictions.json would lack what the earlier run found; leave coco out",
+        ),
+        (["missing.mp4"], "missing.mp4: no such file; check the spelling"),
         (["IMAGE", "--images", "x"], "--images x: is for a COCO .json; leave it out"),
     ],
 )
@@ -405,7 +602,7 @@ def test_pictures_that_cannot_be_written(refused, save, tiny_weights, tmp_path):
         "--score-threshold",
         0,
     )
-    assert f"{tmp_path / 'out'}: cannot be written" in error
+    assert f"{tmp_path / 'out' / 'x.overlay.png'}: cannot be written" in error
     assert (tmp_path / "out" / "predictions.json").is_file()
 
 
@@ -414,3 +611,97 @@ def test_no_weights_lists_what_there_is(refused, save, tmp_path, monkeypatch):
     error = refused("predict", save(tmp_path / "x.png"))
     assert "--weights is needed: a .safetensors file, a run folder or hf://owner/name" in error
     assert error.endswith("or one of a, b\n")
+
+
+def test_scales_mirror_image_and_ensemble(fcis, save, tiny_weights, tmp_path):
+    path = save(tmp_path / "a.png", 80, 100)
+
+    def scores(*arguments):
+        out = tmp_path / "o"
+        code, _, err = fcis(
+            "predict", path, "--out", out, "--score-threshold", 0, "--save", "coco", *arguments
+        )
+        assert (code, err) == (0, "")
+        return [r["score"] for r in json.loads((out / "predictions.json").read_text())]
+
+    plain = scores("--weights", tiny_weights)
+    assert scores("--weights", tiny_weights, tiny_weights) == plain
+    assert scores("--weights", tiny_weights, "--scales", "1x") == plain
+    tools = ("--scales", "0.5x,1.5x", "--roi-side", 30, "--flip")
+    found = scores("--weights", tiny_weights, "--weights", tiny_weights, *tools)
+    assert len(found) > 5 and found != plain
+    tiled = scores("--weights", tiny_weights, *tools, "--tile", 64, "--overlap", 16)
+    assert len(tiled) > 5 and tiled != found
+
+
+def test_bad_scales(refused, save, tiny_weights, tmp_path):
+    path = save(tmp_path / "a.png")
+    weights = ("--weights", tiny_weights)
+    assert "scales 0x: expected up to 16" in refused("predict", path, *weights, "--scales", "0x")
+    error = refused("predict", path, *weights, "--roi-side", "0")
+    assert "RoI side 0: expected a number of pixels above 0" in error
+    error = refused("predict", path, *weights, "--weights", tmp_path / "b")
+    assert "b: no such weights" in error
+
+
+class TestScoreMaps:
+    def test_a_picture_beside_the_overlay(self, predict, save, tmp_path):
+        save(tmp_path / "in" / "a" / "1.png")
+        save(tmp_path / "in" / "b.png", 40, 30, seed=1)
+        code, _, err, results = predict(tmp_path / "in", "--save", "overlay,coco,maps")
+        assert (code, err) == (0, "")
+        assert written(tmp_path / "out") == [
+            "a/1.maps.png",
+            "a/1.overlay.png",
+            "b.maps.png",
+            "b.overlay.png",
+            "predictions.json",
+        ]
+        drawn = Image.open(tmp_path / "out" / "a" / "1.maps.png")
+        boxes = [r["bbox"] for r in results if r["image_id"] == "a/1"][:3]
+        panels = [round(256 * min(1, height / width)) for _, _, width, height in boxes]
+        # titles and maps of each instance, then two rows of panels of the RoI's form
+        assert drawn.size == (1376, sum(584 + 2 * (64 + panel) for panel in panels))
+
+    def test_pictures_of_an_earlier_run_are_no_input(self, predict, save, tmp_path):
+        save(tmp_path / "out" / "x.png")
+        predict(tmp_path / "out", "--save", "maps")
+        code, out, _, _ = predict(tmp_path / "out", "--save", "maps")
+        assert code == 0 and " in 1 image:" in out
+        assert written(tmp_path / "out") == ["x.maps.png", "x.png"]
+
+    def test_nothing_found_is_noted_and_leaves_no_picture(self, predict, save, tmp_path):
+        path = save(tmp_path / "x.png")
+        code, _, err, _ = predict(path, "--save", "maps", everything=False)
+        assert code == 0 and written(tmp_path / "out") == []
+        assert err.startswith(f"{path}: nothing reaches the threshold; the top score is ")
+
+    @pytest.mark.parametrize(
+        "options",
+        [("--tile", 64), ("--flip",), ("--scales", "1x,2x"), ("--weights", "other.safetensors")],
+        ids=lambda o: o[0],
+    )
+    def test_one_network_and_whole_images(self, refused, tiny_weights, save, tmp_path, options):
+        path = save(tmp_path / "x.png")
+        line = refused("predict", path, "--weights", tiny_weights, "--save", "maps", *options)
+        assert line == (
+            "fcis: --save maps: shows the maps of one network for a whole image; leave out "
+            "--tile, --scales, --flip and all --weights but one\n"
+        )
+
+    def test_videos_have_none(self, refused, tiny_weights, tmp_path):
+        line = refused("predict", "film.mp4", "--weights", tiny_weights, "--save", "maps")
+        assert line == "fcis: --save maps: is for images, and film.mp4 is a video\n"
+
+    def test_other_systems_have_none(self, refused, tiny_weights, save, tmp_path):
+        recipe = replace(read_info(tiny_weights).model, system="fcis-separate")
+        weights = tmp_path / "separate.safetensors"
+        save_weights(weights, build_model(recipe), WeightsInfo(model=recipe))
+        path = save(tmp_path / "x.png")
+        out = tmp_path / "out"
+        line = refused("predict", path, "--weights", weights, "--save", "maps", "--out", out)
+        assert line == (
+            "fcis: score maps: a network of the system fcis-separate has no inside and outside "
+            "maps; take weights of fcis\n"
+        )
+        assert not out.exists()

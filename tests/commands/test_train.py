@@ -4,14 +4,19 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fcis.commands import train as command
 from fcis.commands.train import read_recipe
+from fcis.data.scenes import scene_dataset
+from fcis.predictor import load_predictor
 from fcis.recipe_json import to_json, with_setting
 from fcis.recipes import RECIPES, named_recipe
 from fcis.training.metrics import add_metrics, write_metrics
 from fcis.training.run import RunResult
+from fcis.weights.file import read_info
 
 SCENES = ("--train", "scenes:4:1", "--val", "scenes:2:2")
 
@@ -223,3 +228,43 @@ def test_train_predict_evaluate_and_resume(fcis, tmp_path):
     assert code == 2 and "the run was begun with training.steps = 6, not 8" in err
     assert fcis("evaluate", "--data", "scenes:2:2", "--weights", run)[0] == 0
     assert fcis("predict", "scenes:1:9", "--weights", run, "--out", tmp_path / "out")[0] == 0
+
+
+def write_stacks(folder, dataset, pages):
+    """Write scenes as 16-bit TIFFs with so many pages, and their annotations; return the latter."""
+    (folder / "images").mkdir(parents=True)
+    coco = dataset.to_coco()
+    for record, entry in zip(dataset.images, coco["images"], strict=True):
+        levels = record.read().astype(np.uint16)
+        entry["file_name"] = f"{record.id}.tif"
+        first, *others = (Image.fromarray(levels[:, :, i % 3] * (50 + i)) for i in range(pages))
+        path = folder / "images" / entry["file_name"]
+        first.save(path, save_all=True, append_images=others)
+    (folder / "data.json").write_text(json.dumps(coco))
+    return folder / "data.json"
+
+
+def test_a_network_of_five_channels_learns_and_predicts(tmp_path, fcis):
+    train, val = (
+        write_stacks(tmp_path / name, scene_dataset(count, seed, size=(96, 96)), 5)
+        for name, count, seed in (("train", 4, 1), ("val", 2, 2))
+    )
+    run = tmp_path / "run"
+    data = ("--train", str(train), "--val", str(val), "--recipe", "tiny", "--device", "cpu")
+    channels = ("--set", "backbone.in_channels=5", "--set", "steps=2")
+    code, _, _ = fcis("train", *data, *channels, "--out", str(run))
+    assert code == 0
+    info = read_info(run / "best.safetensors")
+    assert info.model.backbone.in_channels == len(info.model.preprocessing.mean) == 5
+    code, _, _ = fcis("evaluate", "--data", str(val), "--weights", str(run), "--device", "cpu")
+    assert code == 0
+    out = tmp_path / "found"
+    where = ("--weights", str(run), "--out", str(out), "--device", "cpu")
+    code, _, _ = fcis("predict", str(val.parent / "images"), "--score-threshold", "0", *where)
+    assert code == 0
+    with Image.open(next(out.glob("*.overlay.png"))) as overlay:
+        assert overlay.size == (96, 96) and overlay.mode == "RGB"
+    array = np.zeros((96, 96, 5), dtype=np.uint16)
+    assert load_predictor(run / "best.safetensors").predict(array).size == (96, 96)
+    code, _, errors = fcis("predict", "scenes:1", *where)
+    assert code == 2 and "has 3 channels, the network takes 5" in errors

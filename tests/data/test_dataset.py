@@ -19,6 +19,7 @@ from fcis.data.dataset import (
 )
 from fcis.errors import InputError
 from fcis.masks import mask_from_rle, rle_from_mask
+from fcis.regions.picture import ArrayPicture, FilePicture
 
 # pycocotools with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
@@ -178,3 +179,32 @@ def test_reading_leaves_images_without_files_alone(tmp_path):
     image = ImageRecord(id=1, file_name="x", height=2, width=3, source=Drawn())
     data = Dataset(name="x", categories=(), images=(image,))
     assert data.reading(percentiles=(1.0, 99.0)).images == (image,)
+
+
+class Memory:
+    """An image without a file."""
+
+    def read(self):
+        return PIXELS
+
+
+def test_images_to_be_read_row_by_row(tmp_path):
+    picture = record(tmp_path).open()
+    assert isinstance(picture, FilePicture) and picture.size == (2, 3)
+    np.testing.assert_array_equal(np.concatenate(list(picture.blocks())), PIXELS)
+    with pytest.raises(InputError, match="the image is 3 x 2 pixels"):
+        record(tmp_path, height=5).open()
+    made = ImageRecord(id=1, file_name="x", height=2, width=3, source=Memory()).open()
+    assert isinstance(made, ArrayPicture)
+    np.testing.assert_array_equal(made.read(), PIXELS)
+    limited = FileSource(path=tmp_path / "x.png", max_pixels=5)
+    with pytest.raises(InputError, match="more than the limit of 5"):
+        limited.open()
+
+
+def test_other_channels_are_read_whole(tmp_path):
+    pages = [Image.fromarray(PIXELS[:, :, 0] + i) for i in range(5)]
+    path = tmp_path / "x.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    picture = FileSource(path=path, channels=5).open()
+    assert isinstance(picture, ArrayPicture) and picture.read().shape == (2, 3, 5)

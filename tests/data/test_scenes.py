@@ -158,6 +158,28 @@ def test_a_dataset():
     assert longer.images[:4] == dataset.images
 
 
+def test_scenes_in_which_no_two_objects_of_a_category_touch():
+    pairs = 0
+    for record in scene_dataset(40, 3, size=(112, 128), apart=True).images:
+        masks = [mask_from_rle(a.rle) for a in record.annotations]
+        labels = [a.category_id for a in record.annotations]
+        assert len(masks) >= 3
+        for j in range(len(masks)):
+            near = ndimage.binary_dilation(masks[j], np.ones((3, 3)), iterations=2)
+            for i in range(j):
+                if labels[i] == labels[j]:
+                    pairs += 1
+                    assert not (near & masks[i]).any()
+    assert pairs > 20  # several objects of a category there are all the same
+    plain, apart = scene_record(3, 1, (112, 128)), scene_record(3, 1, (112, 128), apart=True)
+    assert plain != apart
+    # what is drawn is what is annotated
+    levels = apart.read()
+    assert levels.shape == (112, 128, 3) and (levels != plain.read()).any()
+    name = scene_dataset(2, 3, apart=True).name
+    assert name == "scenes:2:3:apart"
+
+
 def test_records_survive_pickling():
     record = scene_record(2, 1, (80, 64))
     copy = pickle.loads(pickle.dumps(record))

@@ -22,6 +22,13 @@ def test_scenes_with_number_and_seed():
     assert (data.images[2].read() != open_dataset("scenes:3:6").images[2].read()).any()
 
 
+def test_scenes_whose_objects_stay_apart():
+    data = open_dataset("scenes:2:5:apart")
+    assert (data.name, len(data)) == ("scenes:2:5:apart", 2)
+    assert data == scene_dataset(2, 5, apart=True)
+    assert data.images != open_dataset("scenes:2:5").images
+
+
 def test_scenes_by_default():
     assert len(open_dataset("scenes")) == 64
     np.testing.assert_array_equal(
@@ -31,10 +38,20 @@ def test_scenes_by_default():
 
 @pytest.mark.parametrize(
     "data",
-    ["scenes:", "scenes:x", "scenes:0", "scenes:3:", "scenes:3:-1", "scenes:3:1:2", "scenes:²"],
+    [
+        "scenes:",
+        "scenes:x",
+        "scenes:0",
+        "scenes:3:",
+        "scenes:3:-1",
+        "scenes:3:1:2",
+        "scenes:apart",
+        "scenes:3:1:apar",
+        "scenes:²",
+    ],
 )
 def test_malformed_scenes(data):
-    with pytest.raises(InputError, match=rf"{data}: expected scenes\[:N\[:seed\]\]"):
+    with pytest.raises(InputError, match=rf"{data}: expected scenes\[:N\[:seed\[:apart\]\]\]"):
         open_dataset(data)
 
 
@@ -58,7 +75,8 @@ def test_annotation_file(tmp_path):
 @pytest.mark.parametrize("data", ["set.yaml", "folder", "scenery", "folder:val"])
 def test_nothing_of_that_name(data):
     with pytest.raises(
-        InputError, match=rf"^{data}: no such file or folder; give a COCO .*scenes\[:N\[:seed\]\]"
+        InputError,
+        match=rf"^{data}: no such file or folder; give a COCO .*scenes\[:N\[:seed\[:apart\]\]\]",
     ):
         open_dataset(data)
 

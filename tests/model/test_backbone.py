@@ -253,6 +253,31 @@ def test_an_image_does_not_depend_on_its_batch(variant, stride, norm):
                 assert not mixed.any()
 
 
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize(("variant", "block"), [("v1", "bottleneck"), ("modern", "basic")])
+def test_conv5_for_rois(variant, block, stride):
+    """Its stride is back, its dilation gone; arrays have the same names and shapes."""
+    recipe = replace(SLIM, widths=(8, 8, 8, 16), variant=variant, block=block, stride=stride)
+    whole, apart = build_backbone(recipe), build_backbone(recipe, conv5="roi")
+    shapes = {name: value.shape for name, value in whole.state_dict().items()}
+    assert {name: value.shape for name, value in apart.state_dict().items()} == shapes
+    assert apart.channels == whole.channels
+    convs = [m for m in apart.layer4.modules() if isinstance(m, nn.Conv2d)]
+    assert all(c.dilation == (1, 1) for c in convs)
+    strided = apart.layer4[0].conv1 if variant == "v1" and block == "bottleneck" else None
+    if strided is not None:
+        assert strided.stride == (2, 2) and apart.layer4[0].conv2.stride == (1, 1)
+    x = torch.zeros(2, apart.channels[0], 14, 14)
+    assert apart.layer4(x).shape == (2, apart.channels[1], 7, 7)
+    apart.load_state_dict(whole.state_dict())
+    sizes = [(64, 96), (40, 50)]
+    batch = image_batch(torch.rand(2, 3, 64, 96), sizes)
+    with torch.no_grad():
+        expected, found = whole.eval()(batch), apart.eval()(batch)
+    assert torch.equal(found.c4, expected.c4) and torch.equal(found.cells, expected.cells)
+    assert found.c5.shape == (2, 0, *found.c4.shape[2:])
+
+
 def test_gradients_reach_every_group():
     backbone = randomised(SLIM)
     pixels = torch.randn(2, 3, 64, 64, requires_grad=True)

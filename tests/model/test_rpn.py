@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from fcis.conventions import CHAINERCV, RELEASE
-from fcis.model.rpn import RPN, anchor_grid, anchor_shapes, propose, suppress
+from fcis.model.rpn import (
+    RPN,
+    anchor_grid,
+    anchor_shapes,
+    propose,
+    suppress,
+    traced_proposals,
+)
 from fcis.recipe import RPNRecipe
 from fcis.structures import Features, RPNOutput
 
@@ -237,6 +244,20 @@ def test_proposals_carry_no_gradient():
     found = proposals(output)
     assert not found.boxes.requires_grad
     assert not found.objectness.requires_grad
+
+
+def test_traced_proposals_carry_that_of_the_deltas():
+    """The same boxes; each moves with the deltas of its own anchor."""
+    output = output_of(SEPARATE, [0.2, 0.9, 0.4])
+    output.deltas.requires_grad_()
+    sizes = torch.tensor([[200.0, 300.0]])
+    arguments = (output, sizes, torch.ones(1, 2), RPNRecipe(), RELEASE)
+    traced, plain = traced_proposals(*arguments), propose(*arguments)
+    assert torch.equal(traced.boxes, plain.boxes) and not plain.boxes.requires_grad
+    assert not traced.objectness.requires_grad
+    (gradient,) = torch.autograd.grad(traced.boxes[0, 2], output.deltas)
+    # the right edge of a box 40 px wide: its centre's shift, and half its width
+    assert gradient.reshape(3, 4).tolist() == [[0] * 4, [40, 0, 20, 0], [0] * 4]
 
 
 def test_rank():

@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fcis.errors import InputError
 from fcis.model.backbone import build_backbone
 from fcis.model.stem import adapt_stem
 from fcis.recipe import BackboneRecipe, Preprocessing
@@ -42,7 +41,21 @@ def test_equal_preprocessing_changes_nothing():
         torch.testing.assert_close(value, before[key], rtol=1e-6, atol=1e-6)
 
 
-def test_other_channels_are_refused():
-    backbone = build_backbone(replace(SLIM, in_channels=1))
-    with pytest.raises(InputError, match="has 1 channels, the pretrained weights take 3"):
-        adapt_stem(backbone, Preprocessing(mean=(1.0,), std=(1.0,)), MEAN, STD)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_other_channels_have_the_mean_of_the_trained_means(count):
+    """A grey image gives what it gave, if the weights of the channels were spread."""
+    torch.manual_seed(0)
+    backbone = build_backbone(replace(SLIM, in_channels=count))
+    weight = torch.randn(8, 3, 7, 7)
+    with torch.no_grad():
+        backbone.conv1.weight.copy_(weight.sum(dim=1, keepdim=True) / count)
+    levels = torch.randint(0, 256, (1, 1, 40, 40)).float()
+    mean, std = sum(MEAN) / 3, sum(STD) / 3
+    trained = ((levels / 255 - mean) / std).expand(1, 3, 40, 40)
+    expected = backbone.bn1(torch.nn.functional.conv2d(trained, weight, stride=2, padding=3))
+    own = Preprocessing(mean=(90.0,) * count, std=(40.0,) * count)
+    adapt_stem(backbone, own, MEAN, STD)
+    fed = ((levels - 90) / 40).expand(1, count, 40, 40)
+    found = backbone.bn1(backbone.conv1(fed))
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(found[inner], expected[inner], rtol=1e-3, atol=1e-3)

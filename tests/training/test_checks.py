@@ -133,9 +133,11 @@ def test_long_lists_of_categories_are_cut(tiny, scene_set):
         check_categories(tiny, scene_set, dataset_of([]))
 
 
-def test_images_are_rgb(tiny):
-    with pytest.raises(InputError, match=r"model\.backbone\.in_channels is 1, expected 3: images"):
-        check_training(with_setting(tiny, "in_channels", "1"))
+def test_colours_need_three_channels(tiny):
+    check_training(with_setting(tiny, "in_channels", "5"))
+    coloured = with_setting(with_setting(tiny, "hue", "0.1"), "in_channels", "5")
+    with pytest.raises(InputError, match=r"hue are for colours, but model.backbone.in_channels is"):
+        check_training(coloured)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "cuda:1"])

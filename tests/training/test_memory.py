@@ -28,7 +28,7 @@ def test_the_largest_power_of_two():
 
 def with_memory_for(monkeypatch, most):
     """A device that runs out of memory above a number of images; returns the batches it saw."""
-    seen, compute = [], memory.compute_losses
+    seen, compute = [], memory.losses_of
 
     def limited(model, batch, recipe):
         seen.append(batch)
@@ -36,7 +36,7 @@ def with_memory_for(monkeypatch, most):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return compute(model, batch, recipe)
 
-    monkeypatch.setattr(memory, "compute_losses", limited)
+    monkeypatch.setattr(memory, "losses_of", limited)
     return seen
 
 

@@ -242,7 +242,7 @@ def test_gradient_against_differences(small_scenes, exact, part):
     def loss():
         losses = compute_losses(model, batch, exact)
         # what the RPN changes moves the proposals, through which no gradient goes
-        own = losses.rpn_class + losses.rpn_box
+        own = losses.terms["rpn_class"] + losses.terms["rpn_box"]
         return own.mean() if part == "rpn." else losses.total()
 
     names = [n for n, _ in model.named_parameters() if n.startswith(part)]

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fcis.baseline_recipes import instfcn_rfcn, naive_mnc
 from fcis.build import build_model
 from fcis.recipe import OptimiserRecipe, TrainingRecipe
 from fcis.recipes import named_recipe
@@ -11,9 +12,12 @@ from fcis.training.optim import (
     base_rate,
     build_optimiser,
     build_schedule,
+    clip_gradients,
     learning_rate_factor,
     parameter_groups,
 )
+
+KINDS = ("weight", "bias")
 
 
 def factors(recipe, steps, count=None):
@@ -98,6 +102,41 @@ def test_frozen_parameters_are_in_no_group(tiny):
     assert "backbone.conv1.weight" not in names
     assert not any(name.startswith("backbone.layer1.") for name in names)
     assert "backbone.layer2.0.bn1.weight" in names
+
+
+def test_fully_connected_layers_have_a_rate_of_their_own(tiny):
+    model = build_model(naive_mnc(tiny).model)
+    recipe = OptimiserRecipe(lr=0.1, reduction_lr=3.0, fc_lr=0.5)
+    rates = {n: lr for lr, _, names in groups_of(model, recipe) for n in names}
+    layers = {f"head.{n}.{kind}" for n in ("classes", "masks", "boxes") for kind in KINDS}
+    assert {name for name, rate in rates.items() if rate == 0.05} == layers
+    assert rates["head.reduction.weight"] == pytest.approx(0.3) and rates["rpn.conv.bias"] == 0.1
+
+
+def test_networks_trained_apart_are_clipped_apart(tiny):
+    model = build_model(instfcn_rfcn(tiny).model)
+    for name, parameter in model.named_parameters():
+        parameter.grad = torch.full_like(parameter, 100.0 if "instfcn" in name else 1e-4)
+    before = {n: p.grad.clone() for n, p in model.named_parameters()}
+    clip_gradients(model, 5.0)
+    instfcn = [p.grad for n, p in model.named_parameters() if "instfcn" in n]
+    norm = torch.stack([g.norm() for g in instfcn]).norm().item()
+    assert norm == pytest.approx(5.0, rel=1e-4)
+    for name, parameter in model.named_parameters():
+        if "instfcn" not in name:  # its own norm is below the bound
+            assert torch.equal(parameter.grad, before[name])
+
+
+def test_a_network_by_itself_is_clipped_as_a_whole(tiny):
+    model, other = build_model(tiny.model), build_model(tiny.model)
+    for parameter in [*model.parameters(), *other.parameters()]:
+        parameter.grad = torch.full_like(parameter, 3.0)
+    clip_gradients(model, 0.0)
+    assert all((p.grad == 3).all() for p in model.parameters())
+    clip_gradients(model, 2.0)
+    torch.nn.utils.clip_grad_norm_(other.parameters(), 2.0)
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one.grad, two.grad)
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])

@@ -13,7 +13,7 @@ from fcis.model.fcis import FCIS
 from fcis.recipes import named_recipe
 from fcis.weights import catalog
 from fcis.weights.cache import converted_of, state_of
-from fcis.weights.catalog import resolve_weights, zoo
+from fcis.weights.catalog import is_own_file, resolve_weights, zoo
 from fcis.weights.file import read_info
 from fcis.weights.mapping import chainercv_moves
 from fcis.weights.published import PUBLISHED
@@ -39,6 +39,9 @@ def test_files_and_run_folders(tmp_path):
     run.mkdir()
     for path in (file, run / "best.safetensors"):
         path.write_bytes(b"")
+        assert is_own_file(str(path), path)
+    assert is_own_file(str(run), run / "best.safetensors")
+    assert not is_own_file("run", run / "best.safetensors") and not is_own_file("a", file)
     assert resolve_weights(str(file)) == file
     assert resolve_weights(str(run)) == run / "best.safetensors"
 

@@ -6,11 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from fcis.build import build_model
 from fcis.errors import InputError
+from fcis.evaluation.calibration import Calibration
+from fcis.model.folding import fold_norms
+from fcis.preprocess import with_channels
 from fcis.recipe_json import to_json
 from fcis.recipes import named_recipe
 from fcis.weights.file import (
@@ -19,6 +23,7 @@ from fcis.weights.file import (
     load_what_fits,
     read_arrays,
     read_info,
+    rewrite_info,
     save_weights,
     with_metrics,
 )
@@ -90,6 +95,76 @@ def test_half_precision_is_read_as_float32(tmp_path):
     assert value.dtype == torch.float32 and value.tolist() == [1.5]
 
 
+# calibrated weights
+
+
+def test_a_calibration_is_kept_and_changes_no_array(path, tmp_path, info):
+    with safe_open(path, framework="pt") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}
+    found = Calibration(temperature=1.3, bias=-0.1)
+    changed = replace(info, calibration=found, thresholds=(0.1, 0.2))
+    path.chmod(0o640)
+    rewrite_info(path, path, changed)
+    assert read_info(path) == changed and path.stat().st_mode & 0o777 == 0o640
+    with safe_open(path, framework="pt") as file:
+        assert file.keys() == list(arrays)
+        assert all(torch.equal(file.get_tensor(name), arrays[name]) for name in arrays)
+        assert json.loads(file.metadata()["fcis"])["format"] == 2
+    assert os.listdir(tmp_path) == ["w.safetensors"]
+    rewrite_info(path, tmp_path / "back.safetensors", info)
+    assert read_info(tmp_path / "back.safetensors") == info
+
+
+def test_the_same_bytes_after_there_and_back(path, info):
+    before = path.read_bytes()
+    rewrite_info(path, path, replace(info, calibration=Calibration(temperature=2.0)))
+    assert path.read_bytes() != before
+    rewrite_info(path, path, info)
+    assert path.read_bytes() == before
+
+
+def test_arrays_of_other_types_and_other_entries_stay(path, tmp_path, info):
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() | {"format": "pt"}
+    values = torch.tensor([1.5, float("nan"), -0.0])
+    half = {"a": values.half(), "b": values.bfloat16(), "c": values.double()}
+    save_file(half, path, metadata=metadata)
+    rewrite_info(path, tmp_path / "new.safetensors", replace(info, recipe="other"))
+    with safe_open(tmp_path / "new.safetensors", framework="pt") as file:
+        assert file.metadata().keys() == {"fcis", "format"}
+        for name, value in half.items():
+            got = file.get_tensor(name)
+            assert got.dtype == value.dtype
+            assert got.view(torch.uint8).equal(value.view(torch.uint8))
+
+
+def test_a_link_stays_a_link(path, tmp_path, info):
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(path)
+    rewrite_info(link, link, replace(info, recipe="other"))
+    assert link.is_symlink() and read_info(path).recipe == "other"
+
+
+def test_files_that_are_not_rewritten(path, tmp_path, info, monkeypatch):
+    with pytest.raises(InputError, match="no such weights file"):
+        rewrite_info(tmp_path / "gone", path, info)
+    save_file({"a": torch.zeros(2)}, tmp_path / "foreign")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="has no description by fcis"):
+        rewrite_info(tmp_path / "foreign", path, info)
+    with pytest.raises(InputError, match=r"w\.safetensors: cannot be written \(.*No such file"):
+        rewrite_info(path, tmp_path / "gone" / "w.safetensors", info)
+
+    def stops(partial, _):
+        partial.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fcis.weights.file.write_synced", stops)
+    with pytest.raises(KeyboardInterrupt):
+        rewrite_info(path, path, replace(info, recipe="other"))
+    assert path.read_bytes() == before
+
+
 # what does not fit
 
 
@@ -158,6 +233,13 @@ def saved_backbone(path, model, recipe):
     return path
 
 
+def test_a_folded_model_is_not_saved(tmp_path, info):
+    model = fold_norms(build_model(info.model).eval())
+    with pytest.raises(ValueError, match="norms are folded into convolutions; load it with fold="):
+        save_weights(tmp_path / "w.safetensors", model, info)
+    assert not (tmp_path / "w.safetensors").exists()
+
+
 def test_a_backbone_alone(tmp_path, model, info):
     path = saved_backbone(tmp_path / "b.safetensors", model, info.model)
     other = build_model(info.model, seed=2)
@@ -214,6 +296,33 @@ def test_a_backbone_must_fit_as_a_whole(tmp_path, model, info, change, message):
     with pytest.raises(InputError, match=re.escape(message)):
         load_what_fits(path, other, info.model.class_names)
     assert all(torch.equal(v, other.state_dict()[k]) for k, v in before.items())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("alone", [True, False])
+def test_weights_for_rgb_fit_any_number_of_channels(tmp_path, info, count, alone):
+    model = build_model(info.model, seed=1).eval()
+    path = tmp_path / "w.safetensors"
+    if alone:
+        saved_backbone(path, model, info.model)
+    else:
+        save_weights(path, model, info)
+    recipe = replace(
+        info.model,
+        backbone=replace(info.model.backbone, in_channels=count),
+        preprocessing=with_channels(info.model.preprocessing, count),
+    )
+    other = build_model(recipe, seed=2).eval()
+    new = load_what_fits(path, other, info.model.class_names)
+    assert all(name.startswith(("rpn.", "head.")) for name in new) and bool(new) == alone
+    pixels = torch.randn(1, 1, 64, 64)
+    with torch.inference_mode():
+        was = model.backbone.conv1(pixels.expand(1, 3, 64, 64))
+        now = other.backbone.conv1(pixels.expand(1, count, 64, 64))
+    if count == 1:
+        torch.testing.assert_close(now, was, rtol=1e-4, atol=1e-4)
+    # repeated channels keep the size of the output, if not its value
+    assert 0.3 < float(now.std() / was.std()) < 3
 
 
 def test_the_settings_of_the_message_make_it_fit(tmp_path, info):
@@ -319,6 +428,11 @@ def described(path, entry):
         {"metrics": [1]},
         {"metrics": {"AP": "x"}},
         {"metrics": {"AP": None}},
+        {"calibration": 3},
+        {"calibration": {"temperature": 1.0}},
+        {"calibration": {"temperature": "x", "bias": 0.0}},
+        {"calibration": {"temperature": 0.0, "bias": 0.0}},
+        {"calibration": {"temperature": float("nan"), "bias": 0.0}},
     ],
 )
 def test_damaged_descriptions(tmp_path, info, change):
@@ -355,7 +469,7 @@ def test_descriptions_with_a_field_missing(tmp_path, info, field):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, r"w\.safetensors: format 2 is not known; update fcis"),
+        ({"format": 3}, r"w\.safetensors: format 3 is not known; update fcis"),
         ({"model": {"shape": 1}}, r"w\.safetensors: model: unknown field 'shape'"),
         ({"thresholds": [0.5]}, "has 1 thresholds for 2 categories"),
         ({"thresholds": [0.5, float("nan")]}, "a threshold is not finite"),

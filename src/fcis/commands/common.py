@@ -1,35 +1,54 @@
 """What several commands need: weights, sizes, progress, files that may not be writable."""
 
+import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from fcis.devices import choose_device
 from fcis.errors import InputError
-from fcis.predictor import Predictor, choose_device, load_predictor
+from fcis.loading import load_any
+from fcis.predictor import Predictor
 from fcis.recipe import ModelRecipe
-from fcis.weights.catalog import resolve_weights
-from fcis.weights.file import read_info
+from fcis.tiling.plan import Tiling, make_tiling
+from fcis.tta.ensemble import Averaging
+from fcis.tta.scales import read_scales
 
 T = TypeVar("T")
 _LOG_INTERVAL = 30.0  # seconds between lines of progress where nobody watches
 
 
-def open_predictor(weights: str | None, size: str | None, device: str) -> Predictor:
-    """Return the predictor that options ask for.
+def open_predictor(
+    weights: str | Sequence[str] | None,
+    size: str | None,
+    device: str,
+    averaging: Averaging | None = None,
+) -> Predictor:
+    """Return the predictor that options ask for; of several weights, an ensemble.
 
     Raises:
         InputError: the weights or an option cannot be used.
     """
     device = choose_device(device)
-    path = resolve_weights(weights)
-    recipe = with_size(read_info(path).model, size) if size is not None else None
-    return load_predictor(path, device=device, recipe=recipe)
+    change = partial(with_size, text=size) if size is not None else None
+    return load_any(weights, device=device, averaging=averaging, change=change)
+
+
+def averaging_of(options: argparse.Namespace) -> Averaging:
+    """Return what `--scales`, `--flip` and `--roi-side` ask for.
+
+    Raises:
+        InputError: one of them makes no sense.
+    """
+    scales = () if options.scales is None else read_scales(options.scales.split(","))
+    return Averaging(scales=scales, flip=options.flip, roi_side=options.roi_side)
 
 
 def with_size(recipe: ModelRecipe, text: str) -> ModelRecipe:
@@ -50,14 +69,29 @@ def with_size(recipe: ModelRecipe, text: str) -> ModelRecipe:
     return replace(recipe, preprocessing=changed)
 
 
-def progress(items: Iterable[T], *, total: int, what: str) -> Iterable[T]:
+def tiling_of(options: argparse.Namespace) -> Tiling | None:
+    """Return what `--tile` and `--overlap` ask for, None if images go through in one piece.
+
+    Raises:
+        InputError: no such tiles are possible.
+    """
+    if options.tile is not None:
+        return make_tiling(options.tile, options.overlap)
+    if options.overlap is not None:
+        raise InputError(f"--overlap {options.overlap}: is for tiles; add --tile SIZE")
+    return None
+
+
+def progress(
+    items: Iterable[T], *, total: int | None, what: str, unit: str = "image"
+) -> Iterable[T]:
     """Return the same items with a bar on standard error, if they take longer than a second."""
     watched = sys.stderr.isatty()
     return tqdm(
         items,
         total=total,
         desc=what,
-        unit="image",
+        unit=unit,
         delay=1.0,
         mininterval=0.1 if watched else _LOG_INTERVAL,
     )

@@ -28,7 +28,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         recipe = for_dataset(read_recipe(options.recipe), dataset)
         check_training(recipe)
-        dataset = dataset.reading(percentiles=recipe.model.preprocessing.high_depth)
+        dataset = dataset.reading(
+            percentiles=recipe.model.preprocessing.high_depth,
+            channels=recipe.model.backbone.in_channels,
+        )
         seed = recipe.training.seed if options.seed is None else options.seed
         sheet = preview_samples(dataset, recipe, options.count, seed)
         what = f"{options.count} samples of {recipe.name}, seed {seed}, beside their images"

@@ -8,7 +8,8 @@ from fcis.commands.common import make_folder, write_json
 from fcis.commands.evaluate import evaluate_predictor
 from fcis.data.dataset import Dataset
 from fcis.data.scenes import scene_dataset
-from fcis.predictor import Predictor, choose_device, load_predictor
+from fcis.devices import choose_device
+from fcis.predictor import Predictor, load_predictor
 from fcis.recipe import Recipe
 from fcis.recipes import named_recipe
 from fcis.training.run import BEST, for_dataset, train

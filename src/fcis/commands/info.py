@@ -70,6 +70,10 @@ def describe_weights(info: WeightsInfo) -> str:
         ("network", _network(info.model)),
         ("classes", f"{len(names)}"),
     ]
+    if info.calibration is not None:
+        found = info.calibration
+        text = f"temperature {found.temperature:.3f}, bias {found.bias:.3f}"
+        rows.insert(3, ("calibration", text))
     lines = [f"  {name:12} {value}" for name, value in rows]
     for name, id_, threshold in zip(names, info.model.category_ids, thresholds, strict=True):
         lines.append(f"    {id_:4} {name} (operating threshold {threshold:.3f})")
@@ -102,6 +106,6 @@ def _headline(info: WeightsInfo) -> str:
 def _network(model: ModelRecipe) -> str:
     backbone = model.backbone
     return (
-        f"{backbone.block} ResNet {backbone.depths}, stride {backbone.stride}, "
+        f"{model.system}, {backbone.block} ResNet {backbone.depths}, stride {backbone.stride}, "
         f"k {model.head.k}, {model.conventions.sampling}, {model.rpn.post_nms} proposals"
     )

@@ -11,14 +11,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from fcis.coco_types import ImageId
+from fcis.commands.lines import Moment
+from fcis.commands.pictures import MANY_MASKS, MAPS, MASKS, OVERLAY
 from fcis.data.dataset import Dataset, FileSource
 from fcis.data.source import open_dataset
 from fcis.errors import InputError
-from fcis.images import MAX_PIXELS, find_images
+from fcis.found_images import find_images
+from fcis.images import MAX_PIXELS
 from fcis.recipe import ModelRecipe
-
-OVERLAY = ".overlay.png"
-MASKS = ".masks.png"
+from fcis.regions.picture import Picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +31,18 @@ class Job:
         image_id: what `predictions.json` calls it.
         file_name: the file, or what the dataset calls it.
         read: returns its pixels.
+        open: returns it as a picture to be read row by row.
         category_ids: the dataset's id of each label, background (0) first.
+        moment: where in its video it is, if it is a frame of one.
     """
 
     name: str
     image_id: ImageId
     file_name: str
-    read: Callable[[], UInt8[np.ndarray, "height width 3"]]
+    read: Callable[[], UInt8[np.ndarray, "height width channel"]]
+    open: Callable[[], Picture]
     category_ids: tuple[int, ...]
+    moment: Moment | None = None
 
 
 def find_jobs(
@@ -48,7 +53,9 @@ def find_jobs(
     max_pixels: int = MAX_PIXELS,
     out: Path | None = None,
 ) -> list[Job]:
-    """Return the images of COCO annotation files and scenes, then those of files, folders, globs.
+    """Return the images of datasets, then those of files, folders and globs.
+
+    A dataset is an annotation file, `ROOT:SPLIT` or scenes; a folder stands for its images.
 
     Args:
         inputs: as the user wrote them.
@@ -67,22 +74,27 @@ def find_jobs(
         raise InputError("an INPUT is empty, which would mean this folder; write . for that")
     if images_dir is not None and not named:
         raise InputError(f"--images {images_dir}: is for a COCO .json; leave it out")
-    percentiles = model.preprocessing.high_depth
+    percentiles, channels = model.preprocessing.high_depth, model.backbone.in_channels
     jobs: list[Job] = []
     for item in named:
         dataset = open_dataset(item, images_dir, require_annotations=False)
-        jobs += _dataset_jobs(
-            dataset.reading(percentiles=percentiles, max_pixels=max_pixels), model
-        )
+        dataset = dataset.reading(percentiles=percentiles, max_pixels=max_pixels, channels=channels)
+        jobs += _dataset_jobs(dataset, model)
     for found in find_images(plain) if plain else ():
         if out is None or str(found.path) in plain or not _is_result(found.path, out):
-            source = FileSource(path=found.path, max_pixels=max_pixels, percentiles=percentiles)
+            source = FileSource(
+                path=found.path,
+                max_pixels=max_pixels,
+                percentiles=percentiles,
+                channels=channels,
+            )
             jobs.append(
                 Job(
                     name=found.name,
                     image_id=found.name,
                     file_name=str(found.path),
                     read=source.read,
+                    open=source.open,
                     category_ids=(0, *model.category_ids),
                 )
             )
@@ -94,9 +106,14 @@ def find_jobs(
 
 def _is_dataset(item: str) -> bool:
     """Return whether `fcis.data` reads it; a file or folder may be called `scenes` too."""
-    if item.lower().endswith(".json"):
+    if item.lower().endswith((".json", ".yaml", ".yml")):
         return True
-    return (item == "scenes" or item.startswith("scenes:")) and not Path(item).exists()
+    if Path(item).exists():
+        return False
+    # ROOT:SPLIT; a drive letter of Windows is no folder that has a split
+    root, colon, split = item.rpartition(":")
+    has_split = bool(colon and split and len(root) > 1 and Path(root).exists())
+    return item == "scenes" or item.startswith("scenes:") or has_split
 
 
 def _dataset_jobs(dataset: Dataset, model: ModelRecipe) -> list[Job]:
@@ -110,6 +127,7 @@ def _dataset_jobs(dataset: Dataset, model: ModelRecipe) -> list[Job]:
             image_id=record.id,
             file_name=record.file_name,
             read=record.read,
+            open=record.open,
             category_ids=(0, *category_ids),
         )
         for record in dataset.images
@@ -124,7 +142,10 @@ def _picture_name(file_name: str) -> str:
 
 
 def _is_result(path: Path, out: Path) -> bool:
-    return path.name.endswith((OVERLAY, MASKS)) and out.resolve() in path.resolve().parents
+    return (
+        path.name.endswith((OVERLAY, MASKS, MANY_MASKS, MAPS))
+        and out.resolve() in path.resolve().parents
+    )
 
 
 def _check_ids(jobs: Iterable[Job]) -> None:

@@ -1,23 +1,47 @@
-"""`fcis predict`: images in; overlays, COCO results and mask pictures out."""
+"""`fcis predict`: images and videos in; overlays, COCO results, lines and mask pictures out."""
 
 import argparse
 import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt16
-from PIL import Image
+from jaxtyping import UInt8
 
 from fcis.coco_types import CocoDetection
-from fcis.commands.common import make_folder, open_predictor, progress, write_json
-from fcis.commands.inputs import MASKS, OVERLAY, Job, find_jobs
+from fcis.commands.common import (
+    averaging_of,
+    make_folder,
+    open_predictor,
+    progress,
+    tiling_of,
+    write_json,
+)
+from fcis.commands.inputs import Job, find_jobs
+from fcis.commands.lines import LINES, LineFile
+from fcis.commands.pictures import (
+    MAPS,
+    OVERLAY,
+    with_image,
+    write_maps,
+    write_masks,
+    write_overlay,
+)
+from fcis.commands.streams import Overlays, VideoInput, find_videos, frame_jobs
 from fcis.errors import InputError
+from fcis.explain.scores import score_maps, with_score_maps
+from fcis.images import MAX_PIXELS, MAX_TILED_PIXELS
 from fcis.instances import Instances
 from fcis.predictor import Predictor
+from fcis.regions.picture import ArrayPicture, Picture
+from fcis.video import is_video
 
-KINDS = ("overlay", "coco", "masks")
+KINDS = ("overlay", "coco", "masks", "jsonl", "maps")
 RESULTS = "predictions.json"
 INTERRUPTED = 130
 _MOST_NOTES = 10  # images of which it is said one by one that nothing was found
@@ -28,8 +52,10 @@ class _Outcome:
     """What a run has found so far; masks are kept as run lengths, images not at all.
 
     Attributes:
-        results: of all images.
+        results: of all images, if they are asked for.
+        instances: how many there are.
         done: images that were looked at.
+        before: images that an earlier run had looked at.
         failures: one line for each image that could not be.
         empty: images in which nothing reached the threshold.
         notes: one line for each of the first of those.
@@ -37,47 +63,77 @@ class _Outcome:
     """
 
     results: list[CocoDetection] = field(default_factory=list)
+    instances: int = 0
     done: int = 0
+    before: int = 0
     failures: list[str] = field(default_factory=list)
     empty: int = 0
     notes: list[str] = field(default_factory=list)
     top_score: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What there is of one image.
+
+    Attributes:
+        found: its instances, or why there are none.
+        picture: its pixels, where the instances do not hold them.
+        is_known: an earlier run has looked at it, and written its line.
+    """
+
+    job: Job
+    found: Instances | InputError
+    picture: Picture | None = None
+    is_known: bool = False
+
+
 def run(options: argparse.Namespace) -> int:
     """Predict every image; go on past those that cannot be read and list them at the end."""
-    kinds = _kinds(options.save)
-    threshold = options.score_threshold
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise InputError(f"--score-threshold {threshold}: expected a number from 0 to 1")
-    if options.max_pixels < 1:
-        raise InputError(f"--max-pixels {options.max_pixels}: expected a number above 0")
-    predictor = open_predictor(options.weights, options.size, options.device)
-    jobs = find_jobs(
-        options.input,
-        predictor.info.model,
-        images_dir=options.images,
-        max_pixels=options.max_pixels,
-        out=options.out,
-    )
+    videos = [item for item in options.input if is_video(item) and not Path(item).is_dir()]
+    usual = "overlay,jsonl" if videos else "overlay,coco"
+    kinds = _kinds(usual if options.save is None else options.save)
+    _check(options, kinds)
+    if "maps" in kinds:
+        _check_maps(options, videos)
+    tiling = tiling_of(options)
+    most = MAX_PIXELS if tiling is None else MAX_TILED_PIXELS
+    most = options.max_pixels or most
+    averaging = averaging_of(options)
+    predictor = open_predictor(options.weights, options.size, options.device, averaging)
+    predictor.tiling = tiling
+    if "maps" in kinds:
+        with_score_maps(predictor)
+    images = [item for item in options.input if item not in videos]
+    jobs: list[Job] = []
+    if images or options.images is not None:
+        jobs = find_jobs(
+            images,
+            predictor.info.model,
+            images_dir=options.images,
+            max_pixels=most,
+            out=options.out,
+        )
+    streams = find_videos(videos, [job.name for job in jobs])
     make_folder(options.out)
-    outcome = _Outcome()
+    work = _Work(predictor, options.out, kinds=kinds, threshold=options.score_threshold)
     interrupted = False
     try:
-        with closing(predictor.detect_each(job.read for job in jobs)) as detected:
-            pairs = zip(jobs, detected, strict=True)
-            for job, found in progress(pairs, total=len(jobs), what="predicting"):
-                shown = _show(job, found, predictor, threshold, outcome)
-                if shown is not None:
-                    _keep(job, shown, options.out, kinds, outcome)
+        if "jsonl" in kinds:
+            work.lines = LineFile(options.out / LINES, resume=options.resume)
+        work.look(jobs)
+        for video in streams:
+            work.watch(video, frame_jobs(video, predictor.info.model, most))
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        if "coco" in kinds:
-            write_json(options.out / RESULTS, outcome.results)
-    _report(outcome, len(jobs), options.out)
+        work.close()
+    outcome = work.outcome
+    _report(outcome, options.out)
     if interrupted:
-        print(f"fcis: interrupted after {outcome.done} of {len(jobs)} images", file=sys.stderr)
+        total = "" if streams else f" of {len(jobs)}"
+        seen = outcome.done + outcome.before
+        print(f"fcis: interrupted after {seen}{total} images", file=sys.stderr)
         return INTERRUPTED
     return 2 if outcome.failures else 0
 
@@ -90,31 +146,161 @@ def _kinds(text: str) -> set[str]:
     return kinds
 
 
-def _show(
-    job: Job,
-    found: Instances | InputError,
-    predictor: Predictor,
-    threshold: float | None,
-    outcome: _Outcome,
-) -> Instances | None:
-    """Return what is shown of an image, None if it failed; take failures and notes down."""
-    if isinstance(found, InputError):
-        text = str(found)
-        outcome.failures.append(text if job.file_name in text else f"{job.file_name}: {text}")
-        return None
-    shown = predictor.shown(found, threshold)
-    if len(shown) == 0:
-        _note_empty(job, found, outcome)
-    return replace(
-        shown, image_id=job.image_id, file_name=job.file_name, category_ids=job.category_ids
-    )
+def _check(options: argparse.Namespace, kinds: set[str]) -> None:
+    """Refuse options that make no sense, before anything is loaded."""
+    threshold = options.score_threshold
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InputError(f"--score-threshold {threshold}: expected a number from 0 to 1")
+    if options.max_pixels is not None and options.max_pixels < 1:
+        raise InputError(f"--max-pixels {options.max_pixels}: expected a number above 0")
+    if options.resume and "jsonl" not in kinds:
+        raise InputError("--resume: goes on with the lines of a run; add --save jsonl")
+    if options.resume and "coco" in kinds:
+        raise InputError(
+            f"--resume: {RESULTS} would lack what the earlier run found; leave coco out of --save"
+        )
 
 
-def _keep(job: Job, shown: Instances, out: Path, kinds: set[str], outcome: _Outcome) -> None:
-    """Write the pictures of an image and add its instances to the outcome."""
-    _write_pictures(out, job.name, shown, kinds)
-    outcome.results += shown.to_coco()
-    outcome.done += 1
+def _check_maps(options: argparse.Namespace, videos: list[str]) -> None:
+    """Refuse what has not one network's maps of a whole image."""
+    several = len(options.weights or ()) > 1
+    if options.tile is not None or options.scales is not None or options.flip or several:
+        raise InputError(
+            "--save maps: shows the maps of one network for a whole image; leave out --tile, "
+            "--scales, --flip and all --weights but one"
+        )
+    if videos:
+        raise InputError(f"--save maps: is for images, and {videos[0]} is a video")
+
+
+class _Work:
+    """Takes images through the network and writes what is asked for."""
+
+    def __init__(
+        self, predictor: Predictor, out: Path, *, kinds: set[str], threshold: float | None
+    ) -> None:
+        self._predictor = predictor
+        self._out = out
+        self._kinds = kinds
+        self._threshold = threshold
+        self._overlays = Overlays(out)
+        self.outcome = _Outcome()
+        self.lines: LineFile | None = None
+
+    def look(self, jobs: list[Job]) -> None:
+        """Look at images that an earlier run has not looked at."""
+        new = [job for job in jobs if not self._is_done(job)]
+        self.outcome.before += len(jobs) - len(new)
+        for seen in progress(self._seen(new), total=len(new), what="predicting"):
+            self._keep(seen, None)
+
+    def watch(self, video: VideoInput, jobs: Iterable[Job]) -> None:
+        """Look at the frames of a video; its overlay is written whole, whatever was done."""
+        if "overlay" not in self._kinds:
+            jobs = self._undone(jobs)
+        frames = self._seen(jobs)
+        total = video.info.num_frames
+        for seen in progress(frames, total=total, what=video.path.name, unit="frame"):
+            self._keep(seen, video)
+        self._overlays.close()
+
+    def close(self) -> None:
+        """Finish all files."""
+        if "coco" in self._kinds:
+            write_json(self._out / RESULTS, self.outcome.results)
+        if self.lines is not None:
+            self.lines.close()
+        self._overlays.close()
+
+    def _is_done(self, job: Job) -> bool:
+        return self.lines is not None and job.image_id in self.lines.done
+
+    def _undone(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        for job in jobs:
+            if self._is_done(job):
+                self.outcome.before += 1
+            else:
+                yield job
+
+    def _seen(self, jobs: Iterable[Job]) -> Iterator[_Seen]:
+        """Yield what there is of each image, in order."""
+        for is_done, group in groupby(jobs, key=self._is_done):
+            if is_done:
+                yield from map(self._known, group)
+            elif self._predictor.tiling is not None:
+                yield from map(self._tiled, group)
+            else:
+                yield from self._plain(group)
+
+    def _plain(self, jobs: Iterable[Job]) -> Iterator[_Seen]:
+        waiting: deque[Job] = deque()  # read ahead: a few
+
+        def reads() -> Iterator[Callable[[], UInt8[np.ndarray, "_ _ 3"]]]:
+            for job in jobs:
+                waiting.append(job)
+                yield job.read
+
+        with closing(self._predictor.detect_each(reads())) as detected:
+            for found in detected:
+                yield _Seen(job=waiting.popleft(), found=found)
+
+    def _tiled(self, job: Job) -> _Seen:
+        tiling = self._predictor.tiling
+        if tiling is None:
+            raise ValueError("tiling: expected one, got None")
+        watch = partial(progress, what=job.name, unit="tile")
+        try:
+            picture = job.open()
+            found = self._predictor.detect_picture(picture, tiling, watch=watch)
+        except InputError as error:
+            return _Seen(job=job, found=error)
+        return _Seen(job=job, found=found, picture=picture)
+
+    def _known(self, job: Job) -> _Seen:
+        if self.lines is None:
+            raise ValueError("lines: expected a file, got None")
+        names = ("background", *self._predictor.info.model.class_names)
+        found = self.lines.read(job.image_id, names, job.category_ids)
+        return _Seen(job=job, found=found, picture=ArrayPicture(job.read()), is_known=True)
+
+    def _keep(self, seen: _Seen, video: VideoInput | None) -> None:
+        """Write the pictures of an image, then its line; add its instances to the outcome."""
+        job, outcome = seen.job, self.outcome
+        if isinstance(seen.found, InputError):
+            text = str(seen.found)
+            outcome.failures.append(text if job.file_name in text else f"{job.file_name}: {text}")
+            return
+        shown = seen.found if seen.is_known else self._shown(job, seen.found)
+        if "overlay" in self._kinds:
+            image = shown
+            if shown.image is None and seen.picture is not None:
+                image = with_image(shown, seen.picture)
+            if video is None:
+                write_overlay(self._out / f"{job.name}{OVERLAY}", image)
+            else:
+                self._overlays.write(video, np.asarray(image.draw(scale=1)))
+        if seen.is_known:
+            outcome.before += 1
+            return
+        if "masks" in self._kinds:
+            write_masks(self._out, job.name, shown)
+        if "maps" in self._kinds and len(shown):
+            scores = score_maps(self._predictor, job.read())
+            write_maps(self._out / f"{job.name}{MAPS}", scores, shown)
+        if self.lines is not None:
+            self.lines.write(shown, job.moment)
+        if "coco" in self._kinds:
+            outcome.results += shown.to_coco()
+        outcome.instances += len(shown)
+        outcome.done += 1
+
+    def _shown(self, job: Job, found: Instances) -> Instances:
+        shown = self._predictor.shown(found, self._threshold)
+        if len(shown) == 0:
+            _note_empty(job, found, self.outcome)
+        return replace(
+            shown, image_id=job.image_id, file_name=job.file_name, category_ids=job.category_ids
+        )
 
 
 def _note_empty(job: Job, found: Instances, outcome: _Outcome) -> None:
@@ -127,7 +313,7 @@ def _note_empty(job: Job, found: Instances, outcome: _Outcome) -> None:
         outcome.notes.append(f"{job.file_name}: nothing reaches the threshold; {best}")
 
 
-def _report(outcome: _Outcome, num_jobs: int, out: Path) -> None:
+def _report(outcome: _Outcome, out: Path) -> None:
     """Say what there is, and what is missing."""
     for note in outcome.notes:
         print(note, file=sys.stderr)
@@ -137,41 +323,16 @@ def _report(outcome: _Outcome, num_jobs: int, out: Path) -> None:
             f"them all is {outcome.top_score:.3f}",
             file=sys.stderr,
         )
-    print(f"{_count(len(outcome.results), 'instance')} in {_count(outcome.done, 'image')}: {out}")
+    before = f" ({outcome.before} were done before)" if outcome.before else ""
+    print(
+        f"{_count(outcome.instances, 'instance')} in {_count(outcome.done, 'image')}{before}: {out}"
+    )
     for failure in outcome.failures:
         print(f"fcis: {' '.join(failure.split())}", file=sys.stderr)
-    if outcome.failures and num_jobs > 1:
-        print(f"fcis: {len(outcome.failures)} of {num_jobs} images left out", file=sys.stderr)
+    total = outcome.done + outcome.before + len(outcome.failures)
+    if outcome.failures and total > 1:
+        print(f"fcis: {len(outcome.failures)} of {total} images left out", file=sys.stderr)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def _write_pictures(folder: Path, name: str, shown: Instances, kinds: set[str]) -> None:
-    """Write the overlay and the picture of masks, both as large as the image."""
-    try:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if "overlay" in kinds:
-            shown.draw(scale=1).save(folder / f"{name}{OVERLAY}")
-        if "masks" in kinds:
-            Image.fromarray(number_image(shown)).save(folder / f"{name}{MASKS}")
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error}); make room or choose another --out"
-        ) from None
-
-
-def number_image(instances: Instances) -> UInt16[np.ndarray, "height width"]:
-    """Return a picture whose value is the number of the instance at a pixel, 0 where none is.
-
-    Instances count from 1 in their order, which is that of `predictions.json`. Where masks
-    overlap, the one with the lower number is in front.
-    """
-    picture = np.zeros(instances.size, dtype=np.uint16)
-    for i in range(len(instances) - 1, -1, -1):
-        crop = instances.crops[i]
-        rows, columns = crop.bits.shape
-        window = picture[crop.top : crop.top + rows, crop.left : crop.left + columns]
-        window[crop.bits] = i + 1
-    return picture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fcis.commands.before_training import check_before_training, open_for_training
 from fcis.data.source import check_distinct
+from fcis.devices import choose_device
 from fcis.errors import InputError
-from fcis.predictor import choose_device
 from fcis.recipe import Recipe
 from fcis.recipe_json import from_json, with_setting
 from fcis.recipes import named_recipe
@@ -34,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
     check_distinct(options.train, options.val)
     percentiles = recipe.model.preprocessing.high_depth
     images = (options.train_images, options.val_images)
-    train_set = open_for_training(options.train, images[0]).reading(percentiles=percentiles)
+    train_set = open_for_training(options.train, images[0]).reading(
+        percentiles=percentiles, channels=recipe.model.backbone.in_channels
+    )
     val_set = open_for_training(options.val, images[1])
     check_before_training(options.train, train_set, options.val, val_set, images=images)
     recipe = for_dataset(recipe, train_set)

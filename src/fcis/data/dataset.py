@@ -16,6 +16,8 @@ from fcis.coco_types import CocoAnnotation, CocoDataset, ImageId
 from fcis.errors import InputError
 from fcis.images import MAX_PIXELS, PERCENTILES, read_image
 from fcis.masks import RLE, rle_from_polygons
+from fcis.pages import read_pages
+from fcis.regions.picture import ArrayPicture, Picture, open_picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,8 @@ class Annotation:
 class ImageSource(Protocol):
     """Where the pixels of an image come from; must survive pickling for loader workers."""
 
-    def read(self) -> UInt8[np.ndarray, "height width 3"]:
-        """Return the RGB image."""
+    def read(self) -> UInt8[np.ndarray, "height width channel"]:
+        """Return the image, RGB or of as many channels as it is asked for."""
         ...
 
 
@@ -86,19 +88,38 @@ class FileSource:
         path: the file.
         max_pixels: the most pixels that are accepted.
         percentiles: of the values of a 16-bit or float image, what becomes 0 and 255.
+        channels: of the network; 3 and 1 read RGB, other numbers what the file stores.
     """
 
     path: Path
     max_pixels: int = MAX_PIXELS
     percentiles: tuple[float, float] = PERCENTILES
+    channels: int = 3
 
-    def read(self) -> UInt8[np.ndarray, "height width 3"]:
-        """Return the RGB image as `fcis.images.read_image` does.
+    def read(self) -> UInt8[np.ndarray, "height width channel"]:
+        """Return the image as `fcis.images.read_image` does, or `fcis.pages.read_pages`.
 
         Raises:
             InputError: the file cannot be read as an image.
         """
+        if self.channels not in (1, 3):
+            return read_pages(
+                self.path,
+                self.channels,
+                max_pixels=self.max_pixels,
+                percentiles=self.percentiles,
+            )
         return read_image(self.path, max_pixels=self.max_pixels, percentiles=self.percentiles)
+
+    def open(self) -> Picture:
+        """Return the same image, to be read row by row.
+
+        Raises:
+            InputError: the file cannot be read as an image.
+        """
+        if self.channels not in (1, 3):
+            return ArrayPicture(self.read())
+        return open_picture(self.path, max_pixels=self.max_pixels, percentiles=self.percentiles)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -124,16 +145,31 @@ class ImageRecord:
     source: ImageSource
     annotations: tuple[Annotation, ...] = ()
 
-    def read(self) -> UInt8[np.ndarray, "height width 3"]:
-        """Return the RGB image, of the size that the dataset states.
+    def read(self) -> UInt8[np.ndarray, "height width channel"]:
+        """Return the image, of the size that the dataset states.
 
         Raises:
             InputError: the image cannot be read, or has another size than the dataset states.
         """
         pixels = self.source.read()
-        size = pixels.shape[:2]
+        self._check_size((pixels.shape[0], pixels.shape[1]))
+        return pixels
+
+    def open(self) -> Picture:
+        """Return the same image, to be read row by row.
+
+        Raises:
+            InputError: as for `read`; damaged pixels are found later.
+        """
+        if not isinstance(self.source, FileSource):
+            return ArrayPicture(self.read())
+        picture = self.source.open()
+        self._check_size(picture.size)
+        return picture
+
+    def _check_size(self, size: tuple[int, int]) -> None:
         if size == (self.height, self.width):
-            return pixels
+            return
         remedy = "correct the dataset's width and height, or use the images it was made from"
         if size == (self.width, self.height):
             remedy = (
@@ -183,19 +219,26 @@ class Dataset:
         return ("background", *(category.name for category in self.categories))
 
     def reading(
-        self, *, percentiles: tuple[float, float], max_pixels: int = MAX_PIXELS
+        self,
+        *,
+        percentiles: tuple[float, float],
+        max_pixels: int = MAX_PIXELS,
+        channels: int = 3,
     ) -> "Dataset":
         """Return the same dataset with its image files read as a network asks for it.
 
         Args:
             percentiles: of the values of a 16-bit or float image, what becomes 0 and 255.
             max_pixels: the most pixels that are accepted.
+            channels: of the network.
         """
 
         def changed(record: ImageRecord) -> ImageRecord:
             if not isinstance(record.source, FileSource):
                 return record
-            source = replace(record.source, percentiles=percentiles, max_pixels=max_pixels)
+            source = replace(
+                record.source, percentiles=percentiles, max_pixels=max_pixels, channels=channels
+            )
             return replace(record, source=source)
 
         return replace(self, images=tuple(changed(record) for record in self.images))

@@ -21,6 +21,7 @@ MIN_OBJECTS, MAX_OBJECTS = 3, 15
 PAIR_SHARE = 0.75
 # What must stay visible of every object: a share of its own pixels, and a number of them.
 _VISIBLE_SHARE, _VISIBLE_PIXELS = 0.6, 48
+_GAP = 2  # px between objects of one category that stay apart
 _CUT_SHARE = 0.15  # share of the objects that may reach over the image's border
 _SILHOUETTES, _POSITIONS = 8, 5  # tries for each object: sizes, then positions of each
 
@@ -74,7 +75,8 @@ class Layout:
 class _Canvas:
     """A scene in the making, to which objects are added if nothing gets lost by it."""
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, *, apart: bool = False) -> None:
+        self.apart = apart
         self.owner = np.full((height, width), -1, dtype=np.int16)
         self.objects: list[Placed] = []
         self.pair: tuple[int, int] | None = None
@@ -82,7 +84,10 @@ class _Canvas:
         self._needed: list[int] = []
 
     def add(self, new: Placed) -> bool:
-        """Put an object in front, unless too little of it or of another would be visible."""
+        """Put an object in front, unless too little of it or of another would be visible.
+
+        Nor is it put near one of its category where these are to stay apart.
+        """
         rows, columns = new.window(*self.owner.shape)
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return False
@@ -97,6 +102,8 @@ class _Canvas:
         left_over = [v - int(n) for v, n in zip(self._visible, hidden, strict=True)]
         if seen < needed or any(v < n for v, n in zip(left_over, self._needed, strict=True)):
             return False
+        if self.apart and self._meets_its_like(new):
+            return False
         before = window.copy()
         window[bits] = len(self.objects)
         if self.pair and hidden[list(self.pair)].any() and not self._pair_meets():
@@ -106,6 +113,27 @@ class _Canvas:
         self._visible = [*left_over, seen]
         self._needed.append(needed)
         return True
+
+    def _meets_its_like(self, new: Placed) -> bool:
+        """Tell whether a visible pixel of another object of its category is near the new one."""
+        like = [i for i, placed in enumerate(self.objects) if placed.label == new.label]
+        if not like:
+            return False
+        height, width = self.owner.shape
+        whole = np.zeros((height + 2 * _GAP, width + 2 * _GAP), dtype=bool)
+        rows, columns = new.window(height, width)
+        whole[rows.start + _GAP : rows.stop + _GAP, columns.start + _GAP : columns.stop + _GAP] = (
+            new.silhouette.bits[
+                rows.start - new.top : rows.stop - new.top,
+                columns.start - new.left : columns.stop - new.left,
+            ]
+        )
+        shifts = range(2 * _GAP + 1)
+        near = np.zeros((height, width), dtype=bool)
+        for down in shifts:
+            for across in shifts:
+                near |= whole[down : down + height, across : across + width]
+        return bool(np.isin(self.owner[near], like).any())
 
     def _pair_meets(self) -> bool:
         """Tell whether the two objects of the pair share an edge of a pixel."""
@@ -202,13 +230,16 @@ def _add_pair(rng: np.random.Generator, canvas: _Canvas, label: int) -> bool:
     return False
 
 
-def draw_layout(rng: np.random.Generator, height: int, width: int) -> Layout:
+def draw_layout(
+    rng: np.random.Generator, height: int, width: int, *, apart: bool = False
+) -> Layout:
     """Return the geometry of a random scene.
 
     The scene has 3 to 15 objects, small numbers being more frequent, all categories being equally
     likely. Each object's box, before it is hidden or cut, has sides from 16 px to half the image's
     shorter side; at least 60 % of its pixels and 48 of them are visible. In three of four scenes
-    two objects of one category touch or overlap visibly.
+    two objects of one category touch or overlap visibly; with `apart` in none, and at least 2 px
+    lie between such objects.
 
     Raises:
         ValueError: a side of the image is under 64 px, where the objects would find no room.
@@ -219,10 +250,10 @@ def draw_layout(rng: np.random.Generator, height: int, width: int) -> Layout:
         )
     count = MIN_OBJECTS + int((MAX_OBJECTS + 1 - MIN_OBJECTS) * _often_small(rng))
     # How many objects stand behind the pair; beyond the end means that there is no pair.
-    has_pair = rng.random() < PAIR_SHARE
+    has_pair = rng.random() < PAIR_SHARE and not apart
     behind = int(rng.integers(0, count - 1)) if has_pair else count
     while True:
-        canvas = _Canvas(height, width)
+        canvas = _Canvas(height, width, apart=apart)
         is_good = True
         for _ in range(min(behind, count)):
             _add_somewhere(rng, canvas, int(rng.integers(1, len(SHAPES), endpoint=True)))

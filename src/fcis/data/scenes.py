@@ -56,10 +56,10 @@ def _stream(seed: int, index: int, size: tuple[int, int], purpose: int) -> np.ra
     return np.random.Generator(np.random.PCG64([seed, index, *size, purpose]))
 
 
-def _layout(seed: int, index: int, size: tuple[int, int]) -> Layout:
+def _layout(seed: int, index: int, size: tuple[int, int], *, apart: bool = False) -> Layout:
     if seed < 0 or index < 0:
         raise ValueError(f"seed, index: expected numbers from 0 on, got {seed}, {index}")
-    return draw_layout(_stream(seed, index, size, _GEOMETRY), *size)
+    return draw_layout(_stream(seed, index, size, _GEOMETRY), *size, apart=apart)
 
 
 def render_scene(seed: int, index: int, size: tuple[int, int] = SIZE) -> Scene:
@@ -80,22 +80,25 @@ def render_scene(seed: int, index: int, size: tuple[int, int] = SIZE) -> Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneSource:
-    """The pixels of a scene, drawn at each read."""
+    """The pixels of a scene, drawn at each read; `apart` as in `scene_dataset`."""
 
     seed: int
     index: int
     size: tuple[int, int]
+    apart: bool = False
 
     def read(self) -> UInt8[np.ndarray, "height width 3"]:
         """Return the RGB image."""
-        layout = _layout(self.seed, self.index, self.size)
+        layout = _layout(self.seed, self.index, self.size, apart=self.apart)
         return paint(layout, _stream(self.seed, self.index, self.size, _APPEARANCE))
 
     def __str__(self) -> str:
         return f"scene {self.index} of seed {self.seed}"
 
 
-def scene_record(seed: int, index: int, size: tuple[int, int] = SIZE) -> ImageRecord:
+def scene_record(
+    seed: int, index: int, size: tuple[int, int] = SIZE, *, apart: bool = False
+) -> ImageRecord:
     """Return a scene as an image of a dataset, with its annotations but without its pixels.
 
     The image's id is `index + 1`. Objects are ordered from the hindmost to the foremost; boxes
@@ -105,7 +108,7 @@ def scene_record(seed: int, index: int, size: tuple[int, int] = SIZE) -> ImageRe
         ValueError: the seed or the index is negative, or a side is under 64 px.
     """
     height, width = size
-    layout = _layout(seed, index, size)
+    layout = _layout(seed, index, size, apart=apart)
     annotations: list[Annotation] = []
     for number, placed in enumerate(layout.objects):
         crop = layout.visible(number)
@@ -125,16 +128,21 @@ def scene_record(seed: int, index: int, size: tuple[int, int] = SIZE) -> ImageRe
         file_name=f"scene-{seed}-{index:06d}.png",
         height=height,
         width=width,
-        source=SceneSource(seed=seed, index=index, size=size),
+        source=SceneSource(seed=seed, index=index, size=size, apart=apart),
         annotations=tuple(annotations),
     )
 
 
-def scene_dataset(count: int, seed: int, *, size: tuple[int, int] = SIZE) -> Dataset:
+def scene_dataset(
+    count: int, seed: int, *, size: tuple[int, int] = SIZE, apart: bool = False
+) -> Dataset:
     """Return the first `count` scenes of a seed; `size` is (height, width) in pixels.
 
     Masks are computed at once, a few milliseconds a scene of the usual size; pixels are drawn
     whenever an image is read. A longer dataset of the same seed and size begins with the shorter.
+
+    With `apart` the scenes are others, in which no two objects of one category touch: a method
+    that does not depend on the place in a RoI can learn these, and fails where they touch.
 
     Raises:
         InputError: the count is under 1, the seed is negative, or a side is under 64 px.
@@ -149,7 +157,7 @@ def scene_dataset(count: int, seed: int, *, size: tuple[int, int] = SIZE) -> Dat
             f"give sides of {MIN_IMAGE_SIDE} or more"
         )
     return Dataset(
-        name=f"scenes:{count}:{seed}",
+        name=f"scenes:{count}:{seed}" + (":apart" if apart else ""),
         categories=CATEGORIES,
-        images=tuple(scene_record(seed, index, size) for index in range(count)),
+        images=tuple(scene_record(seed, index, size, apart=apart) for index in range(count)),
     )

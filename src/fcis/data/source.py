@@ -31,12 +31,12 @@ from fcis.errors import InputError
 DEFAULT_SCENES = 64
 DEFAULT_SEED = 0
 
-_SCENES = re.compile(r"scenes(?::(?P<count>\d+)(?::(?P<seed>\d+))?)?")
+_SCENES = re.compile(r"scenes(?::(?P<count>\d+)(?::(?P<seed>\d+)(?P<apart>:apart)?)?)?")
 _YOLO_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 _KINDS = (
     "a COCO .json, a YOLO data.yaml[:SPLIT], a root of COCO, SBD, VOC or Cityscapes as "
     "ROOT:SPLIT, a folder of LabelMe files, a folder with images/ and masks/, or synthetic scenes, "
-    "scenes[:N[:seed]]"
+    "scenes[:N[:seed[:apart]]]"
 )
 
 
@@ -51,7 +51,8 @@ def open_dataset(
     Args:
         data: a COCO annotation file (`.json`), a YOLO `data.yaml`, a COCO, SBD, VOC or Cityscapes
             root, a folder of LabelMe files, a folder of images and masks, or
-            `scenes[:N[:seed]]`, synthetic scenes. `:SPLIT` after a path names a part of it.
+            `scenes[:N[:seed[:apart]]]`, synthetic scenes, with `apart` those in which no two
+            objects of one category touch. `:SPLIT` after a path names a part of it.
         images_dir: where the images of a COCO annotation file lie, if not beside it.
         require_annotations: refuse COCO files, YOLO sets and folders of masks without annotations.
 
@@ -62,7 +63,8 @@ def open_dataset(
     if scenes is not None:
         if images_dir is not None:
             raise InputError(f"{data}: scenes have no image files; leave out --images")
-        return scene_dataset(*scenes)
+        count, seed, apart = scenes
+        return scene_dataset(count, seed, apart=apart)
     if not data:
         raise InputError(f"DATA is empty; give {_KINDS}")
     path, split = split_data(data)
@@ -141,15 +143,15 @@ def check_distinct(train: str, val: str) -> None:
             )
 
 
-def _parse_scenes(data: str) -> tuple[int, int] | None:
-    """Return (count, seed) of a scenes argument, None if it is something else."""
+def _parse_scenes(data: str) -> tuple[int, int, bool] | None:
+    """Return count, seed and apart of a scenes argument, None if it is something else."""
     if data != "scenes" and not data.startswith("scenes:"):
         return None
     match = _SCENES.fullmatch(data)
     count = int(match["count"] or DEFAULT_SCENES) if match else 0
     if match is None or count == 0:
         raise InputError(
-            f"{data}: expected scenes[:N[:seed]] with N of 1 or more and whole numbers, "
+            f"{data}: expected scenes[:N[:seed[:apart]]] with N of 1 or more and whole numbers, "
             "as in scenes:64:0"
         )
-    return count, int(match["seed"] or DEFAULT_SEED)
+    return count, int(match["seed"] or DEFAULT_SEED), match["apart"] is not None

@@ -6,6 +6,9 @@ knows of it.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import torch
@@ -15,7 +18,7 @@ from torch import Tensor, nn
 from fcis.boxes import clip_boxes, decode_boxes, large_enough, to_original
 from fcis.instances import Instances
 from fcis.masks import MaskCrop
-from fcis.model.backbone import Backbone, build_backbone
+from fcis.model.backbone import Backbone, Conv5, build_backbone
 from fcis.model.joint import dense_grids, inside_probability
 from fcis.model.rpn import RPN, propose
 from fcis.model.voting import MaskGrids, Selection, select, vote, voting_pairs, whole_pixels
@@ -25,20 +28,64 @@ from fcis.structures import Features, ImageBatch, Proposals, RoIMasks, RoIScores
 Maps = TypeVar("Maps")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One image and its place among the pixels of the network.
+
+    Attributes:
+        size: (height, width) of the resized image.
+        scale: resized over original size, (height, width) order.
+        original: (height, width) of the image as it was read.
+    """
+
+    size: Int[Tensor, " 2"]
+    scale: Float[Tensor, " 2"]
+    original: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoIGrids:
+    """Inside probabilities of RoIs, one grid each.
+
+    Attributes:
+        values: zero beyond a grid's own shape.
+        shapes: (rows, columns) of each grid.
+        extents: the box that a grid covers evenly, in pixels of the resized image.
+    """
+
+    values: Float[Tensor, "roi row column"]
+    shapes: Int[Tensor, "roi 2"]
+    extents: Float[Tensor, "roi 4"]
+
+
+ReadGrids = Callable[[Tensor, Tensor], RoIGrids]
+"""Returns the grids of RoIs of one image, given their boxes and a category each."""
+
+
+def frame_of(batch: ImageBatch, image: int) -> Frame:
+    """Return the frame of one image of a batch."""
+    height, width = (int(n) for n in batch.original_sizes[image])
+    return Frame(size=batch.sizes[image], scale=batch.scales[image], original=(height, width))
+
+
 class Detector(nn.Module, ABC, Generic[Maps]):
     """Whole images to proposals, proposals to instances.
 
+    What follows conv5 is a part `head`; the learning rate of its 1x1 reduction may differ.
+
     Attributes:
-        head: what follows conv5; the learning rate of its 1x1 reduction may differ.
+        class_layers: what the names of the arrays begin with that belong to certain categories.
+        masks_fill_boxes: a RoI's mask covers its box and nothing else.
     """
 
-    head: nn.Module
+    class_layers: tuple[str, ...] = ("head.classes.",)
+    masks_fill_boxes: bool = True
 
-    def __init__(self, recipe: ModelRecipe, *, fetch: bool = False) -> None:
+    def __init__(self, recipe: ModelRecipe, *, fetch: bool = False, conv5: Conv5 = "image") -> None:
         super().__init__()
         self.recipe = recipe
         self.backbone: Backbone = build_backbone(
-            recipe.backbone, fetch=fetch, stem_eps=recipe.conventions.stem_eps
+            recipe.backbone, fetch=fetch, stem_eps=recipe.conventions.stem_eps, conv5=conv5
         )
         self.rpn = RPN(self.backbone.channels[0], recipe=recipe.rpn, conventions=recipe.conventions)
 
@@ -63,6 +110,11 @@ class Detector(nn.Module, ABC, Generic[Maps]):
         """Return the outside and inside scores of one category a RoI."""
 
     @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The parts that are trained apart from each other: none's gradient changes another's."""
+        return (self,)
+
+    @property
     def mask_size(self) -> int:
         """Samples along a side of a mask, where all RoIs have as many."""
         return self.recipe.head.out_size
@@ -82,11 +134,15 @@ class Detector(nn.Module, ABC, Generic[Maps]):
             self.recipe.conventions,
         )
 
+    def proposals(self, output: RPNOutput, maps: Maps, batch: ImageBatch) -> Proposals:
+        """Return the regions of interest in which instances are looked for."""
+        return self.propose(output, batch)
+
     @torch.inference_mode()
     def detect(self, batch: ImageBatch) -> list[Instances]:
         """Return the instances of each image, in pixels of the original image, best first."""
         output, maps = self(batch)
-        proposals = self.propose(output, batch)
+        proposals = self.proposals(output, maps, batch)
         boxes, image_index, probabilities = self.score(maps, proposals, batch)
         return [
             self._instances(
@@ -109,12 +165,7 @@ class Detector(nn.Module, ABC, Generic[Maps]):
         probabilities = first.class_logits.float().softmax(dim=1)
         if self.recipe.detection.passes == 1:
             return boxes, index, probabilities
-        sizes = batch.sizes.to(boxes)[index]
-        refined = clip_boxes(
-            decode_boxes(boxes, first.box_deltas.float()),
-            sizes,
-            keep_pixel=self.recipe.conventions.box_clip == "last-pixel",
-        )
+        refined = self.refine(boxes, first.box_deltas.float(), batch.sizes[index])
         second = self.score_rois(maps, refined, index)
         return (
             torch.cat([boxes, refined]),
@@ -122,39 +173,81 @@ class Detector(nn.Module, ABC, Generic[Maps]):
             torch.cat([probabilities, second.class_logits.float().softmax(dim=1)]),
         )
 
-    def _instances(
-        self, maps: Maps, boxes: Tensor, probabilities: Tensor, batch: ImageBatch, image: int
+    def refine(
+        self,
+        boxes: Float[Tensor, "roi 4"],
+        deltas: Float[Tensor, "roi 4"],
+        sizes: Int[Tensor, "roi 2"],
+    ) -> Float[Tensor, "roi 4"]:
+        """Return the boxes that deltas lead to, cut to images of (height, width) in `sizes`."""
+        keep_pixel = self.recipe.conventions.box_clip == "last-pixel"
+        return clip_boxes(decode_boxes(boxes, deltas), sizes.to(boxes), keep_pixel=keep_pixel)
+
+    def grids(
+        self,
+        maps: Maps,
+        image: int,
+        boxes: Float[Tensor, "roi 4"],
+        classes: Int[Tensor, " roi"],
+    ) -> RoIGrids:
+        """Return the masks of RoIs of one image, for one category a RoI."""
+        masks = self.mask_rois(maps, boxes, torch.full_like(classes, image), classes)
+        return RoIGrids(
+            values=dense_grids(masks, inside_probability(masks)),
+            shapes=masks.shapes,
+            extents=masks.extents.to(boxes),
+        )
+
+    def instances(
+        self,
+        boxes: Float[Tensor, "roi 4"],
+        probabilities: Float[Tensor, "roi class"],
+        frame: Frame,
+        read_grids: ReadGrids,
     ) -> Instances:
-        """Vote within one image; boxes are in pixels of the resized image."""
+        """Return what RoIs of one image amount to: suppressed, their masks voted on.
+
+        Args:
+            boxes: in pixels of the resized image.
+            probabilities: of all categories, background first.
+            frame: of the image.
+            read_grids: gives the masks that are needed.
+
+        Paper: 2.3, Inference.
+        """
         recipe, conventions = self.recipe.detection, self.recipe.conventions
-        height, width = (int(n) for n in batch.original_sizes[image])
+        height, width = frame.original
         keep = large_enough(boxes, recipe.drop_size)
         boxes, probabilities = boxes[keep], probabilities[keep]
         original = to_original(
             boxes,
-            batch.scales[image],
+            frame.scale,
             (height, width),
             last_pixel=conventions.box_end == "last-pixel",
             keep_pixel=conventions.box_clip == "last-pixel",
         )
         selection = select(original, probabilities, recipe, conventions)
         rois, classes, grid_of = voting_pairs(selection, probabilities, conventions)
-        masks = self.mask_rois(maps, boxes[rois], torch.full_like(rois, image), classes)
+        found = read_grids(boxes[rois], classes)
         windows = whole_pixels(original[rois], by_edges=conventions.box_rounding == "edge")
         # a sliver at the edge may round to the pixel behind it
         windows = windows.minimum(windows.new_tensor([width, height] * 2))
-        if conventions.sampling == "pool":
+        if conventions.sampling == "pool" and self.masks_fill_boxes:
             extents = windows.to(boxes)
         else:
-            extents = masks.extents.to(boxes) / batch.scales[image].flip(0).repeat(2)
+            extents = found.extents / frame.scale.flip(0).repeat(2)
         grids = MaskGrids(
-            values=dense_grids(masks, inside_probability(masks)),
-            shapes=masks.shapes,
-            extents=extents,
-            windows=windows,
+            values=found.values, shapes=found.shapes, extents=extents, windows=windows
         )
         crops = vote(selection, grids, grid_of, recipe, conventions, grid_size=self.mask_size)
         return self._collect(selection, crops, (height, width))
+
+    def _instances(
+        self, maps: Maps, boxes: Tensor, probabilities: Tensor, batch: ImageBatch, image: int
+    ) -> Instances:
+        """Return what RoIs of one image of a batch amount to, their masks read from its maps."""
+        read = partial(self.grids, maps, image)
+        return self.instances(boxes, probabilities, frame_of(batch, image), read)
 
     def _collect(
         self, selection: Selection, crops: list[MaskCrop | None], size: tuple[int, int]

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from fcis.model.backbone import FrozenBatchNorm
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
 
 
 @torch.no_grad()
-def fold_norms(model: FCIS) -> FCIS:
+def fold_norms(model: Detector) -> Detector:
     """Return the same model, changed in place: without BatchNorm, frozen or trained.
 
     It computes the same up to rounding, and can be neither trained nor saved as weights.
@@ -22,7 +22,7 @@ def fold_norms(model: FCIS) -> FCIS:
     """
     if model.training:
         raise ValueError("model: expected eval(), got a model in training")
-    for parent in list(model.backbone.modules()):
+    for parent in list(model.modules()):
         conv: nn.Conv2d | None = None
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d):

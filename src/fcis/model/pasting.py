@@ -50,7 +50,7 @@ def enlarge(
         # a box without width covers no pixel centre, but must not divide by zero
         span = (end - start).clamp(min=_LEAST_SPAN)
         place = (pixel + 0.5 - start) / span * count - 0.5
-        weights = _bilinear(place, count, grids.values.shape[1 + side])
+        weights = bilinear_weights(place, count, grids.values.shape[1 + side])
         window = grids.windows[grid]
         own = (pixel >= window[:, axis, None]) & (pixel < window[:, axis + 2, None])
         axes.append((weights * own[..., None]).to(grids.values))
@@ -58,7 +58,7 @@ def enlarge(
     return rows @ grids.values[grid] @ columns.transpose(1, 2)
 
 
-def _bilinear(place: Tensor, count: Tensor, length: int) -> Float[Tensor, "n sample point"]:
+def bilinear_weights(place: Tensor, count: Tensor, length: int) -> Float[Tensor, "n sample point"]:
     """Return the weights of `length` points for samples at fractional places, edges repeated."""
     place = torch.minimum(place.clamp(min=0), count - 1)[..., None]
     return (1 - (place - torch.arange(length, device=place.device)).abs()).clamp(min=0)
@@ -87,11 +87,12 @@ def through_grid(
         sample = torch.arange(grid_size, device=mean.device) + 0.5
         place = start + sample * (end - start) / grid_size - 0.5
         place = torch.minimum(torch.maximum(place, start.to(place)), end.to(place) - 1)
-        shrink.append(_bilinear(place, mean.new_full((1, 1), length), length))
+        shrink.append(bilinear_weights(place, mean.new_full((1, 1), length), length))
         pixel = torch.arange(length, device=mean.device)[None]
         back = (pixel + 0.5 - start) / (end - start) * grid_size - 0.5
         own = (pixel >= start) & (pixel < end)
-        grow.append(_bilinear(back, mean.new_full((1, 1), grid_size), grid_size) * own[..., None])
+        spread = bilinear_weights(back, mean.new_full((1, 1), grid_size), grid_size)
+        grow.append(spread * own[..., None])
     stored = shrink[0] @ mean @ shrink[1].transpose(1, 2)
     enlarged = grow[0] @ stored @ grow[1].transpose(1, 2)
     at_equal = conventions.foreground_at_equal and conventions.stored_at_equal

@@ -90,6 +90,20 @@ def propose(
 ) -> Proposals:
     """Return the best proposals of each image, best first; they carry no gradient.
 
+    `traced_proposals` says how they are found.
+    """
+    return traced_proposals(output, sizes, scales, recipe, conventions)
+
+
+def traced_proposals(
+    output: RPNOutput,
+    sizes: Float[Tensor, "image 2"],
+    scales: Float[Tensor, "image 2"],
+    recipe: RPNRecipe,
+    conventions: Conventions,
+) -> Proposals:
+    """Return the best proposals of each image, best first; boxes carry the deltas' gradient.
+
     Args:
         output: the network's output.
         sizes: (height, width) of the resized images.
@@ -116,7 +130,7 @@ def propose(
             sizes[i].to(found).expand(len(found), 2),
             keep_pixel=conventions.box_clip == "last-pixel",
         )
-        logits = output.logits[i][window].float().reshape(-1, 2)
+        logits = output.logits[i][window].detach().float().reshape(-1, 2)
         score = logits.softmax(dim=1)[:, 1]
         side = recipe.min_size
         if conventions.min_size_in_original:
@@ -126,7 +140,7 @@ def propose(
         order = keep.nonzero()[:, 0]
         order = order[rank[order].argsort(descending=True, stable=True)[: recipe.pre_nms]]
         found, score, rank = found[order], score[order], rank[order]
-        keep = suppress(found, rank, recipe.nms, at_equal=conventions.nms_at_equal)
+        keep = suppress(found.detach(), rank, recipe.nms, at_equal=conventions.nms_at_equal)
         keep = keep[: recipe.post_nms]
         if conventions.pad_proposals and 0 < len(keep) < recipe.post_nms:
             keep = keep[torch.arange(recipe.post_nms, device=keep.device) % len(keep)]

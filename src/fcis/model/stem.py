@@ -6,7 +6,6 @@ timm's weights expect (level / 255 - mean) / std; a recipe may feed levels less 
 
 import torch
 
-from fcis.errors import InputError
 from fcis.model.backbone import Backbone, FrozenBatchNorm
 from fcis.recipe import Preprocessing
 
@@ -20,6 +19,9 @@ def adapt_stem(
 ) -> None:
     """Change the first layer so that input of the recipe does what the trained input did.
 
+    Where the numbers of channels differ, weights have been spread over the recipe's channels
+    before, each of which then has the mean of the trained means.
+
     Exact but for the image's border, where padding is zero in both; a normalisation with
     statistics of its own takes up the shift by itself.
 
@@ -28,15 +30,10 @@ def adapt_stem(
         preprocessing: what the recipe feeds.
         mean: what the weights were trained with, for levels 0..1, per channel.
         std: likewise.
-
-    Raises:
-        InputError: the recipe has another number of channels than the weights.
     """
-    if len(mean) != len(preprocessing.mean):
-        raise InputError(
-            f"preprocessing.mean: has {len(preprocessing.mean)} channels, the pretrained weights "
-            f"take {len(mean)}; set pretrained to '' or give as many channels"
-        )
+    count = len(preprocessing.mean)
+    if len(mean) != count:
+        mean, std = ((sum(values) / len(values),) * count for values in (mean, std))
     weight = backbone.conv1.weight
     own_mean, own_std = weight.new_tensor(preprocessing.mean), weight.new_tensor(preprocessing.std)
     scale = 255 * weight.new_tensor(std)

@@ -33,9 +33,11 @@ def check_training(recipe: Recipe) -> None:
             "zoom (model.preprocessing.short_side is 0); take training.augmentation.scale"
         )
     channels = recipe.model.backbone.in_channels
-    if channels != 3:
+    change = training.augmentation
+    if channels != 3 and (change.saturation or change.hue):
         raise InputError(
-            f"recipe: model.backbone.in_channels is {channels}, expected 3: images are read as RGB"
+            f"recipe: training.augmentation.saturation and hue are for colours, but "
+            f"model.backbone.in_channels is {channels}; set both to 0"
         )
 
 
@@ -136,6 +138,7 @@ def _optimiser_rules(optimiser: OptimiserRecipe) -> list[_Rule]:
             "at least 0",
         ),
         ("optimiser.reduction_lr", optimiser.reduction_lr, optimiser.reduction_lr > 0, "above 0"),
+        ("optimiser.fc_lr", optimiser.fc_lr, optimiser.fc_lr > 0, "above 0"),
         (
             "optimiser.milestones",
             milestones,

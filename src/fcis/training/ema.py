@@ -10,7 +10,7 @@ import lightning
 import torch
 
 from fcis.errors import InputError
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
 
 AVERAGE = "averaged_state_dict"  # of a checkpoint, beside Lightning's `state_dict`
 
@@ -40,7 +40,7 @@ class WeightAverage(lightning.Callback):
         model: a network of its own with the averaged weights, on the device of the run.
     """
 
-    def __init__(self, model: FCIS, decay: float) -> None:
+    def __init__(self, model: Detector, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 

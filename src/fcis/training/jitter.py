@@ -30,7 +30,7 @@ def jitter_light(levels: _Levels, change: Augmentation, rng: np.random.Generator
     return levels
 
 
-def jitter_colour(levels: _RGB, change: Augmentation, rng: np.random.Generator) -> _RGB:
+def jitter_colour(levels: _Levels, change: Augmentation, rng: np.random.Generator) -> _Levels:
     """Change saturation, hue, single channels, sharpness and noise at random, in this order.
 
     Each option draws from a stream of its own: what one does is independent of the others being
@@ -42,7 +42,7 @@ def jitter_colour(levels: _RGB, change: Augmentation, rng: np.random.Generator) 
         levels = saturated(levels, math.exp(strength * change.saturation))
         levels = turned(levels, turn * change.hue)
     if change.channel_gain:
-        gains = np.exp(channel.uniform(-1, 1, size=3) * change.channel_gain)
+        gains = np.exp(channel.uniform(-1, 1, size=levels.shape[2]) * change.channel_gain)
         levels = levels * gains.astype(np.float32)
     if change.blur:
         width = float(blur.uniform(0, change.blur))

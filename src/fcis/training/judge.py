@@ -11,7 +11,7 @@ from fcis.data.dataset import Dataset
 from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.report import Report, evaluate
 from fcis.instances import Instances
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
 from fcis.predictor import Predictor
 from fcis.training.pictures import Pair, chosen_records, compare
 from fcis.training.ranks import gather, in_order, is_main, own_share, share_buffers
@@ -29,7 +29,7 @@ class Judge:
 
     def __init__(
         self,
-        model: FCIS,
+        model: Detector,
         val_set: Dataset,
         *,
         info: WeightsInfo,

@@ -9,20 +9,20 @@ import torch
 
 from fcis.data.dataset import Dataset
 from fcis.errors import InputError
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
 from fcis.preprocess import plan_resize
 from fcis.recipe import Recipe
 from fcis.training.batch import collate_samples
-from fcis.training.losses import compute_losses
 from fcis.training.optim import build_optimiser
 from fcis.training.samples import TrainingSamples
+from fcis.training.systems import losses_of
 
 DEFAULT_BATCH = 4  # where memory is that of the whole machine, and running out of it ends more
 _MOST = 64
 _SHARE = 0.9  # of the device's memory; the rest is for steps that need more than those tried
 
 
-def with_batch(recipe: Recipe, model: FCIS, train_set: Dataset, device: str) -> Recipe:
+def with_batch(recipe: Recipe, model: Detector, train_set: Dataset, device: str) -> Recipe:
     """Return the recipe with a number for its batch, if it is 0.
 
     Raises:
@@ -41,7 +41,7 @@ def with_batch(recipe: Recipe, model: FCIS, train_set: Dataset, device: str) -> 
     return replace(recipe, training=replace(recipe.training, batch=batch))
 
 
-def find_batch(recipe: Recipe, model: FCIS, train_set: Dataset, device: torch.device) -> int:
+def find_batch(recipe: Recipe, model: Detector, train_set: Dataset, device: torch.device) -> int:
     """Return the largest power of two of images with which a whole step fits into the memory.
 
     Steps are made with a copy of the network, the optimiser's state and, if the recipe asks for
@@ -87,7 +87,7 @@ def largest_power(fits: Callable[[int], bool], most: int) -> int:
 
 
 def _make_step(
-    recipe: Recipe, model: FCIS, samples: TrainingSamples, size: int, device: torch.device
+    recipe: Recipe, model: Detector, samples: TrainingSamples, size: int, device: torch.device
 ) -> None:
     """Make an optimiser step with a copy of the network."""
     training = recipe.training
@@ -99,7 +99,7 @@ def _make_step(
     batch = batch.to(device).of_type(dtype)
     half = training.precision == "bfloat16"
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-        loss = compute_losses(trial, batch, recipe).total()
+        loss = losses_of(trial, batch, recipe).total()
     loss.backward()
     optimiser.step()
     del average

@@ -10,7 +10,9 @@ from fcis.training.files import cannot_write, put_file
 
 METRICS = "metrics.csv"
 CURVES = "curves.png"
-LOSSES = ("loss", "rpn_class", "rpn_box", "roi_class", "roi_mask", "roi_box")
+_MNC = ("roi_instance", "roi_class_2", "roi_instance_2", "roi_mask_2", "roi_box_2")
+_WINDOWS = ("window_class", "window_mask")  # of InstFCN
+LOSSES = ("loss", "rpn_class", "rpn_box", "roi_class", "roi_mask", "roi_box", *_MNC, *_WINDOWS)
 VAL_LOSS = "val_loss"
 FIGURES = ("val_AP", "val_AP50", "val_AP75", "val_box_AP", "val_dsb@0.50")
 COLUMNS: tuple[str, ...] = ("step", *LOSSES, "lr", "images_per_second", *FIGURES, VAL_LOSS)

@@ -12,17 +12,17 @@ from torch.utils.data import DataLoader, Sampler
 
 from fcis.data.dataset import Dataset
 from fcis.errors import InputError
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
 from fcis.recipe import Recipe
 from fcis.training.batch import Sample, TrainingBatch, collate_samples
-from fcis.training.losses import compute_losses
-from fcis.training.optim import base_rate, build_optimiser, build_schedule
+from fcis.training.optim import base_rate, build_optimiser, build_schedule, clip_gradients
 from fcis.training.ranks import gather, mean_of, place_of
 from fcis.training.samples import TrainingSamples
+from fcis.training.systems import losses_of
 
 
 class TrainingModule(lightning.LightningModule):
-    """FCIS with its losses and its optimiser.
+    """A system with its losses and its optimiser.
 
     The accumulated batches of an optimiser step arrive together, so that a checkpoint can only
     fall between steps.
@@ -31,7 +31,7 @@ class TrainingModule(lightning.LightningModule):
         latest: losses of the last step, and the learning rate it was made with.
     """
 
-    def __init__(self, model: FCIS, recipe: Recipe) -> None:
+    def __init__(self, model: Detector, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe
@@ -52,9 +52,7 @@ class TrainingModule(lightning.LightningModule):
         for batch in batches:
             for name, value in self._add_gradients(batch, 1 / len(batches)).items():
                 sums[name] = sums.get(name, 0.0) + value / len(batches)
-        bound = self.recipe.training.optimiser.clip_norm
-        if bound:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), bound)
+        clip_gradients(self.model, self.recipe.training.optimiser.clip_norm)
         optimiser.step()
         optimiser.zero_grad()
         factor = schedule.lr_lambdas[0](schedule.last_epoch)
@@ -67,7 +65,7 @@ class TrainingModule(lightning.LightningModule):
         """Add a batch's share of the step's gradient; return its losses."""
         half = self.recipe.training.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            losses = compute_losses(self.model, batch, self.recipe)
+            losses = losses_of(self.model, batch, self.recipe)
         # all processes stop together, so that none waits for another
         bad = next(filter(None, gather(losses.first_bad(batch.names))), None)
         if bad:

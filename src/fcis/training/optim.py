@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
 from fcis.recipe import OptimiserRecipe, TrainingRecipe
 
 _STEP_FACTOR = 0.1
@@ -35,19 +35,22 @@ def base_rate(training: TrainingRecipe) -> float:
     return recipe.lr * images / recipe.lr_images
 
 
-def parameter_groups(model: FCIS, recipe: OptimiserRecipe) -> list[dict]:
+def parameter_groups(model: Detector, recipe: OptimiserRecipe) -> list[dict]:
     """Return the trained parameters by multiplier of rate and decay.
 
-    Biases and shifts are not decayed unless the conventions say so; the 1x1 reduction has a
-    higher rate.
+    Biases and shifts are not decayed unless the conventions say so; the 1x1 reduction and fully
+    connected layers have rates of their own.
 
     Official: mxnet optimizer.py:238-247 @998378a; symbols/resnet_v1_101_fcis.py:788 @309f6c9.
     """
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    linear = {n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        rate = recipe.reduction_lr if name.startswith("head.reduction.") else 1.0
+        rate = recipe.fc_lr if name.rpartition(".")[0] in linear else 1.0
+        if name.startswith("head.reduction."):
+            rate = recipe.reduction_lr
         decayed = name.endswith("weight") or model.recipe.conventions.decay_biases
         decay = recipe.weight_decay if decayed else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
@@ -57,12 +60,23 @@ def parameter_groups(model: FCIS, recipe: OptimiserRecipe) -> list[dict]:
     ]
 
 
-def build_optimiser(model: FCIS, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
+def build_optimiser(model: Detector, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
     """Return the optimiser of a recipe."""
     groups = parameter_groups(model, recipe)
     if recipe.kind == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
     return torch.optim.AdamW(groups, lr=recipe.lr)
+
+
+def clip_gradients(model: Detector, bound: float) -> None:
+    """Scale gradients down to a norm of at most `bound`, 0 for none.
+
+    Networks that are trained apart from each other are scaled by themselves: a large gradient of
+    one must not make the other's steps smaller.
+    """
+    if bound:
+        for network in model.networks:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), bound)
 
 
 def build_schedule(

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from fcis.channels import as_picture
 from fcis.data.dataset import Dataset, ImageRecord
 from fcis.errors import InputError
 from fcis.masks import MaskCrop, crop_from_rle
@@ -75,7 +76,7 @@ def draw_record(record: ImageRecord, dataset: Dataset) -> Image.Image:
     objects = [a for a in record.annotations if not a.is_crowd]
     label_of = dataset.label_of
     return _drawn(
-        record.read(),
+        as_picture(record.read()),
         [crop_from_rle(a.rle) for a in objects],
         [label_of[a.category_id] for a in objects],
         dataset.class_names,
@@ -88,14 +89,14 @@ def draw_sample(
     """Return the network's input with its objects, at its own size or enlarged.
 
     Args:
-        sample: of a network for RGB images.
+        sample: of a network for images of any number of channels.
         preprocessing: how its pixels were normalised; colours beyond 0..255 are cut.
         class_names: by label; index 0 is the background.
     """
     std = np.asarray(preprocessing.std, dtype=np.float32)
     mean = np.asarray(preprocessing.mean, dtype=np.float32)
     levels = sample.pixels.numpy().transpose(1, 2, 0) * std + mean
-    image = np.ascontiguousarray(np.rint(np.clip(levels, 0, 255)).astype(np.uint8))
+    image = as_picture(np.ascontiguousarray(np.rint(np.clip(levels, 0, 255)).astype(np.uint8)))
     crops = [
         MaskCrop(top=mask.top, left=mask.left, bits=mask.values.numpy() >= _INSIDE)
         for mask in sample.truth.masks

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from fcis.build import build_model
 from fcis.data.dataset import Dataset
 from fcis.errors import InputError
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
+from fcis.preprocess import with_channels
 from fcis.recipe import Recipe
 from fcis.training.callbacks import Metrics, Progress, Validation
 from fcis.training.checkpoints import AtomicCheckpoints, Checkpoints
@@ -64,6 +65,9 @@ class RunResult:
 def for_dataset(recipe: Recipe, dataset: Dataset) -> Recipe:
     """Return the recipe with the categories of a dataset.
 
+    If its network takes another number of channels than there are means of levels, each gets
+    the mean of those.
+
     Raises:
         InputError: the dataset has no categories.
     """
@@ -73,6 +77,7 @@ def for_dataset(recipe: Recipe, dataset: Dataset) -> Recipe:
         recipe.model,
         class_names=tuple(c.name for c in dataset.categories),
         category_ids=tuple(c.id for c in dataset.categories),
+        preprocessing=with_channels(recipe.model.preprocessing, recipe.model.backbone.in_channels),
     )
     return replace(recipe, model=model)
 
@@ -114,7 +119,8 @@ def train(
     if recipe.training.precision == "float64":
         model.double()
     percentiles = recipe.model.preprocessing.high_depth
-    train_set = train_set.reading(percentiles=percentiles)
+    channels = recipe.model.backbone.in_channels
+    train_set = train_set.reading(percentiles=percentiles, channels=channels)
     recipe = _with_batch(recipe, progressed, model, train_set, device)
     loader = training_loader(train_set, recipe, progressed.steps)
     training, steps = recipe.training, progressed.steps
@@ -144,7 +150,7 @@ def train(
 
 
 def _with_batch(
-    recipe: Recipe, progressed: Progressed, model: FCIS, train_set: Dataset, device: str
+    recipe: Recipe, progressed: Progressed, model: Detector, train_set: Dataset, device: str
 ) -> Recipe:
     """Return the recipe with the batch of the run that goes on, or the one found for a new one."""
     if recipe.training.batch:
@@ -158,7 +164,7 @@ def _with_batch(
 
 def _callbacks(
     recipe: Recipe,
-    model: FCIS,
+    model: Detector,
     val_set: Dataset,
     info: WeightsInfo,
     folder: Path,
@@ -199,7 +205,7 @@ def _callbacks(
 
 def _initial_model(
     recipe: Recipe, weights: Path | None, progressed: Progressed
-) -> tuple[FCIS, list[str]]:
+) -> tuple[Detector, list[str]]:
     """Return the model that a run begins with, and its arrays that are not from `weights`."""
     begins = progressed.path is None
     fetch = begins and weights is None

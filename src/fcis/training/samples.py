@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from fcis.channels import fit_channels
 from fcis.data.dataset import Annotation, Dataset, ImageRecord
 from fcis.masks import MaskCrop, crop_from_rle
 from fcis.preprocess import Resize, normalise, plan_resize, stretch_levels
@@ -189,7 +190,8 @@ def _show(image: Annotated, window: Window, recipe: Recipe) -> View:
     annotations, preprocessing = image.record.annotations, recipe.model.preprocessing
     kept, boxes, masks = show_objects(_boxes(_objects_of(image.record)), image.crops, window)
     crowds = move_boxes(_boxes([a for a in annotations if a.is_crowd]), window)
-    levels = stretch_levels(image.record.read(), preprocessing.stretch)
+    pixels = fit_channels(image.record.read(), len(preprocessing.mean))
+    levels = stretch_levels(pixels, preprocessing.stretch)
     return View(
         levels=window_levels(levels, window, preprocessing.mean),
         boxes=boxes,

@@ -7,12 +7,12 @@ from tqdm import tqdm
 
 from fcis.data.dataset import Dataset
 from fcis.errors import InputError
-from fcis.model.fcis import FCIS
+from fcis.model.detector import Detector
 from fcis.recipe import Augmentation, Recipe
 from fcis.training.batch import collate_samples
-from fcis.training.losses import compute_losses
 from fcis.training.ranks import gather, in_order, is_main, own_share
 from fcis.training.samples import TrainingSamples
+from fcis.training.systems import losses_of
 
 
 class ValidationLoss:
@@ -30,7 +30,10 @@ class ValidationLoss:
         plain = replace(recipe.training, augmentation=Augmentation(flip=0.0), repeat_threshold=0.0)
         self.recipe = replace(recipe, training=plain)
         percentiles = recipe.model.preprocessing.high_depth
-        self.samples = TrainingSamples(val_set.reading(percentiles=percentiles), self.recipe)
+        val_set = val_set.reading(
+            percentiles=percentiles, channels=recipe.model.backbone.in_channels
+        )
+        self.samples = TrainingSamples(val_set, self.recipe)
         if not self.samples.images:
             raise InputError(
                 f"{val_set.name}: no image has an object, so it has no loss; add some, or --set "
@@ -38,7 +41,7 @@ class ValidationLoss:
             )
 
     @torch.no_grad()
-    def measure(self, model: FCIS) -> float:
+    def measure(self, model: Detector) -> float:
         """Return the loss of a network in its present mode.
 
         The processes of a run share the images out; each gets the loss of all.
@@ -48,6 +51,6 @@ class ValidationLoss:
         losses = []
         for number in tqdm(own, "losses", unit="image", leave=False, disable=not is_main()):
             batch = collate_samples([self.samples[number]]).to(first.device).of_type(first.dtype)
-            losses.append(compute_losses(model, batch, self.recipe).total().item())
+            losses.append(losses_of(model, batch, self.recipe).total().item())
         every = in_order(gather(losses))
         return sum(every) / len(every)

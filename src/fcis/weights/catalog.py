@@ -55,6 +55,14 @@ def resolve_weights(name: str | None) -> Path:
     raise InputError(f"{name}: no such weights; give {_choices(found)}")
 
 
+def is_own_file(name: str, path: Path) -> bool:
+    """Say whether a name that `resolve_weights` turned into a path is a path or run folder itself.
+
+    What comes with the package, from the hub or from the cache of published weights is not.
+    """
+    return path in (Path(name), Path(name) / _BEST)
+
+
 def _convert(source: Path, target: Path, conventions: str) -> None:
     # reading foreign files is seldom needed
     from fcis.weights.convert import convert_file

@@ -7,22 +7,29 @@ file is ever executed.
 import json
 import math
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from fcis.errors import InputError
+from fcis.evaluation.calibration import Calibration
 from fcis.evaluation.records import DEFAULT_THRESHOLD
-from fcis.model.fcis import FCIS
+from fcis.model.backbone import Backbone
+from fcis.model.detector import Detector
 from fcis.model.stem import adapt_stem
 from fcis.recipe import BackboneRecipe, ModelRecipe, Preprocessing
 from fcis.recipe_json import JSON, from_json, to_json
 
 FORMAT = 1
+_RGB = 3  # channels
+# With a calibration: who does not know of it would hold thresholds against other scores.
+CALIBRATED_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +40,12 @@ class WeightsInfo:
         model: the resolved recipe, class names and dataset ids included. A file without
             categories holds a backbone alone, to begin training with.
         recipe: name of the recipe it was trained with.
-        thresholds: operating threshold of each category 1..C; empty until found.
+        thresholds: operating threshold of each category 1..C, in calibrated scores where there is
+            a calibration; empty until found.
         training_data: a description for people.
         metrics: figures on the validation set.
         licence: of the weights.
+        calibration: makes the network's scores probabilities; nothing until found.
     """
 
     model: ModelRecipe
@@ -45,6 +54,7 @@ class WeightsInfo:
     training_data: str = ""
     metrics: tuple[tuple[str, float], ...] = ()
     licence: str = ""
+    calibration: Calibration | None = None
 
     @property
     def is_backbone(self) -> bool:
@@ -62,7 +72,35 @@ def save_weights(path: Path, model: nn.Module, info: WeightsInfo) -> None:
 
     Raises:
         InputError: the folder cannot be written.
+        ValueError: the model's norms have been folded into its convolutions.
     """
+    state = {k: v.detach().cpu().contiguous() for k, v in _state(model).items()}
+    has_norms = any(name.endswith("running_mean") for name in state)
+    if isinstance(model, Detector) and model.recipe.backbone.norm != "group" and not has_norms:
+        raise ValueError("model: its norms are folded into convolutions; load it with fold=False")
+    # not `save_file`, which lets nobody but the owner read what it writes
+    _write(path, save(state, metadata={"fcis": _entry(info)}))
+
+
+def rewrite_info(source: Path, target: Path, info: WeightsInfo) -> None:
+    """Write a copy of a weights file that says something else of itself; its arrays are the same.
+
+    Source and target may be the same file, whose permissions stay. The copy is complete or not
+    there.
+
+    Raises:
+        InputError: no such file, not one of fcis, or the target cannot be written.
+    """
+    read_info(source)
+    with _open(source) as file:
+        metadata = dict(file.metadata()) | {"fcis": _entry(info)}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}
+    # a link stays one, and what it points to is written
+    target = target.resolve()
+    _write(target, save(arrays, metadata=metadata), mode_of=target if target.exists() else None)
+
+
+def _entry(info: WeightsInfo) -> str:
     entry = {
         "format": FORMAT,
         "model": to_json(info.model),
@@ -72,12 +110,17 @@ def save_weights(path: Path, model: nn.Module, info: WeightsInfo) -> None:
         "metrics": dict(info.metrics),
         "licence": info.licence,
     }
-    state = {k: v.detach().cpu().contiguous() for k, v in _state(model).items()}
-    # not `save_file`, which lets nobody but the owner read what it writes
-    data = save(state, metadata={"fcis": json.dumps(entry, sort_keys=True)})
+    if info.calibration is not None:
+        entry |= {"format": CALIBRATED_FORMAT, "calibration": info.calibration.to_json()}
+    return json.dumps(entry, sort_keys=True)
+
+
+def _write(path: Path, data: bytes, *, mode_of: Path | None = None) -> None:
     partial = path.with_name(f"{path.name}.partial")
     try:
         write_synced(partial, data)
+        if mode_of is not None:
+            shutil.copymode(mode_of, partial)
         os.replace(partial, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}); choose another place") from None
@@ -103,7 +146,7 @@ def read_info(path: Path) -> WeightsInfo:
         raise InputError(f"{path}: has no description by fcis; give weights that fcis has trained")
     try:
         data = json.loads(entry)
-        if data["format"] != FORMAT:
+        if data["format"] not in (FORMAT, CALIBRATED_FORMAT):
             raise InputError(f"{path}: format {data['format']} is not known; update fcis")
         info = WeightsInfo(
             model=from_json(ModelRecipe, data["model"], f"{path}: model"),
@@ -112,6 +155,7 @@ def read_info(path: Path) -> WeightsInfo:
             training_data=str(data["training_data"]),
             metrics=tuple((str(k), float(v)) for k, v in data["metrics"].items()),
             licence=str(data["licence"]),
+            calibration=_calibration(data.get("calibration")),
         )
     except InputError:
         raise
@@ -140,7 +184,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def load_what_fits(path: Path, model: FCIS, class_names: tuple[str, ...]) -> list[str]:
+def load_what_fits(path: Path, model: Detector, class_names: tuple[str, ...]) -> list[str]:
     """Put a file's arrays into a model for training, class maps only for the same categories.
 
     A backbone alone must fit as a whole; its first layer is changed to take the recipe's input.
@@ -154,13 +198,21 @@ def load_what_fits(path: Path, model: FCIS, class_names: tuple[str, ...]) -> lis
     info = read_info(path)
     _check_backbone(path, info, model.recipe.backbone)
     state, own = read_arrays(path), _state(model)
+    others: tuple[str, ...] = ()
     if info.model.class_names != class_names:
-        state = {k: v for k, v in state.items() if not k.startswith("head.classes.")}
+        others = model.class_layers
+    if info.model.system != model.recipe.system:
+        # arrays of a head that have the same name and shape mean something else
+        others = (*model.class_layers, "head.")
+    reduction = "head.reduction."
+    state = {k: v for k, v in state.items() if k.startswith(reduction) or not k.startswith(others)}
+    state = _for_each_backbone(state, own)
+    spread = _spread_stems(state, own)
     fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
     if not fitting:
         raise InputError(f"{path}: no array fits this recipe; choose the recipe it was made with")
     model.load_state_dict(fitting, strict=False)
-    if info.is_backbone:
+    if info.is_backbone or spread:
         _adapt_stem(model, info.model.preprocessing)
     return sorted(set(own) - set(fitting))
 
@@ -188,6 +240,12 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
     return arrays
 
 
+def _calibration(entry: dict[str, float] | None) -> Calibration | None:
+    if entry is None:
+        return None
+    return Calibration(temperature=float(entry["temperature"]), bias=float(entry["bias"]))
+
+
 def _open(path: Path) -> safe_open:
     if not path.is_file():
         raise InputError(f"{path}: no such weights file; `fcis info` lists what there is")
@@ -207,7 +265,7 @@ def _check_backbone(path: Path, info: WeightsInfo, wanted: BackboneRecipe) -> No
     found = info.model.backbone
     names = ("variant",)
     if info.is_backbone:
-        names = ("block", "depths", "widths", "stem_width", "in_channels", "variant")
+        names = ("block", "depths", "widths", "stem_width", "variant")
         if wanted.norm == "group":
             raise InputError(
                 f"{path}: its backbone has batch normalisation, the recipe's backbone.norm is "
@@ -228,13 +286,41 @@ def _setting(value: JSON) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _adapt_stem(model: FCIS, trained: Preprocessing) -> None:
+def _for_each_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the arrays with those of the backbone again for each other one that has none."""
+    copies = {
+        name: state[source]
+        for name in own
+        if (source := name[name.find("backbone.") :]) in state and source.startswith("backbone.")
+    }
+    return copies | state
+
+
+def _spread_stems(state: dict[str, Tensor], own: dict[str, Tensor]) -> bool:
+    """Change first layers for RGB to a model's number of channels; return whether there were any.
+
+    One channel gets the sum of the weights of all three; others repeat them in turn, scaled.
+    """
+    changed = False
+    for name in state:
+        if not name.endswith("backbone.conv1.weight") or name not in own:
+            continue
+        found, wanted = state[name].shape[1], own[name].shape[1]
+        if found == _RGB and wanted != found:
+            state[name] = adapt_input_conv(wanted, state[name])
+            changed = True
+    return changed
+
+
+def _adapt_stem(model: Detector, trained: Preprocessing) -> None:
     """Let the first layer take the recipe's input instead of that of the weights."""
     own = model.recipe.preprocessing
     if (own.mean, own.std) != (trained.mean, trained.std):
         mean = tuple(value / 255 for value in trained.mean)
         std = tuple(value / 255 for value in trained.std)
-        adapt_stem(model.backbone, own, mean, std)
+        for module in model.modules():
+            if isinstance(module, Backbone):
+                adapt_stem(module, own, mean, std)
 
 
 def _first_mismatch(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from fcis.data.dataset import Dataset, FileSource, ImageRecord
-from fcis.images import SUFFIXES, image_size
+from fcis.found_images import SUFFIXES
+from fcis.images import image_size
 
 _UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
 

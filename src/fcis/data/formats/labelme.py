@@ -15,7 +15,7 @@ from fcis.data.formats.folders import read_text, watched
 from fcis.data.formats.labelme_image import find_image
 from fcis.data.formats.labelme_shapes import Shape, join_shapes, read_shape
 from fcis.errors import InputError
-from fcis.images import SUFFIXES
+from fcis.found_images import SUFFIXES
 
 CLASSES_FILE = "labels.txt"
 IGNORED = "__ignore__"

@@ -15,7 +15,8 @@ from PIL import Image
 from fcis.data.coco_masks import whole_number
 from fcis.data.dataset import FileSource, ImageSource
 from fcis.errors import InputError
-from fcis.images import SUFFIXES, as_rgb, image_size
+from fcis.found_images import SUFFIXES
+from fcis.images import as_rgb, image_size
 
 _DAMAGED = (binascii.Error, OSError, SyntaxError, ValueError, KeyError, TypeError)
 _DAMAGED += (RecursionError, Image.DecompressionBombError)

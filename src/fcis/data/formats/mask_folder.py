@@ -26,7 +26,8 @@ from fcis.data.formats.instance_map import (
     read_ids,
 )
 from fcis.errors import InputError
-from fcis.images import SUFFIXES, find_images, image_size
+from fcis.found_images import SUFFIXES, find_images
+from fcis.images import image_size
 from fcis.masks import crop_from_mask
 
 _IMAGES, _MASKS = "images", "masks"

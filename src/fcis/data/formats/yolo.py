@@ -18,7 +18,8 @@ from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRe
 from fcis.data.formats.annotate import annotation_of_polygons, far_outside
 from fcis.data.formats.folders import choose_split, read_text, watched
 from fcis.errors import InputError
-from fcis.images import FoundImage, find_images, image_size
+from fcis.found_images import FoundImage, find_images
+from fcis.images import image_size
 
 SUFFIXES = (".yaml", ".yml")
 """How the file that describes a YOLO set ends."""
