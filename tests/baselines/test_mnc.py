@@ -21,6 +21,8 @@ from fcis.recipes import named_recipe
 from fcis.structures import Features, RPNOutput
 from fcis.weights.file import WeightsInfo, load_what_fits, save_weights
 
+from ..model.noise import draw_weights
+
 SIZES = [(90, 120), (104, 72), (60, 133)]
 BOXES = torch.tensor(
     [
@@ -48,18 +50,7 @@ def tiny(**changes):
 def lively(recipe, seed=0):
     """A network of random weights whose proposals, scores and masks are all different."""
     model = build_model(recipe, seed=seed).eval()
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(tensor, std, mean=0.0):
-        tensor.data.copy_(torch.randn(tensor.shape, generator=generator) * std + mean)
-
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            draw(part.weight, 0.3, 1.0)
-            draw(part.bias, 0.3)
-            draw(part.running_mean, 0.3)
-            part.running_var.data.uniform_(0.5, 1.5, generator=generator)
-    for layer, std in (
+    layers = (
         (model.rpn.conv, 0.1),
         (model.rpn.scores, 0.3),
         (model.rpn.deltas, 0.05),
@@ -68,10 +59,8 @@ def lively(recipe, seed=0):
         (model.head.classes, 0.3),
         (model.head.instances, 0.3),
         (model.head.boxes, 0.2),
-    ):
-        draw(layer.weight, std)
-        draw(layer.bias, std)
-    return model
+    )
+    return draw_weights(model, layers, seed)
 
 
 def batch_of(sizes, recipe, seed=0):

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from fcis.boxes import large_enough, to_original
 from fcis.build import build_model
@@ -19,6 +18,8 @@ from fcis.recipe import BackboneRecipe, HeadRecipe, ModelRecipe, Preprocessing, 
 from fcis.recipes import named_recipe
 from fcis.structures import INSIDE, OUTSIDE, ImageBatch, Proposals, ScoreMaps
 from fcis.weights.file import read_info
+
+from .noise import draw_weights
 
 SAMPLINGS = ("pool", "align", "native")
 SIZES = [(90, 120), (104, 72), (90, 120), (60, 133)]
@@ -36,28 +37,15 @@ def tiny(num_classes=3, **changes):
 def lively(recipe, seed=0):
     """A network of random weights whose proposals, scores and masks are all different."""
     model = build_model(recipe, seed=seed).eval()
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(tensor, std, mean=0.0):
-        tensor.data.copy_(torch.randn(tensor.shape, generator=generator) * std + mean)
-
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            draw(module.weight, 0.3, 1.0)
-            draw(module.bias, 0.3)
-            draw(module.running_mean, 0.3)
-            module.running_var.data.uniform_(0.5, 1.5, generator=generator)
-    for layer, std in (
+    layers = (
         (model.rpn.conv, 0.1),
         (model.rpn.scores, 0.3),
         (model.rpn.deltas, 0.05),
         (model.head.reduction, 0.3),
         (model.head.classes, 0.6),
         (model.head.boxes, 0.1),
-    ):
-        draw(layer.weight, std)
-        draw(layer.bias, std)
-    return model
+    )
+    return draw_weights(model, layers, seed)
 
 
 def batch_of(sizes, recipe, seed=0):
