@@ -60,7 +60,9 @@ def window_terms(
 ) -> dict[str, Float[Tensor, " image"]]:
     """Return the losses of InstFCN, each image at a scale that suits one of its objects.
 
-    The class term is the mean over the windows drawn, the mask term the mean over the positive
+    Where BatchNorm is trained, all images are at the scale that suits one of them: images of
+    different sizes go through the network apart from each other, and statistics of a single image
+    are not those that the network is tested with. The class term is the mean over the windows drawn, the mask term the mean over the positive
     ones of the mean over those cells that the image has.
     """
     own, stride = recipe.model.instfcn, model.backbone.stride
@@ -69,6 +71,9 @@ def window_terms(
         draw_factor(truth, own, generator, stride=stride)
         for truth, generator in zip(batch.truths, generators, strict=True)
     ]
+    if recipe.model.backbone.norm == "batch":
+        chosen = int(torch.randint(len(factors), (), generator=generators[0]))
+        factors = [factors[chosen]] * len(factors)
     scaled = rescale(batch.images, factors, least=stride)
     maps = model(scaled)
     ratio = (scaled.sizes / batch.images.sizes).flip(1).repeat(1, 2)
