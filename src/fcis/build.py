@@ -154,6 +154,7 @@ def _system_rules(recipe: ModelRecipe) -> list[_Rule]:
                 ("mask_hidden", recipe.mnc.mask_hidden),
             )
         ),
+        ("mnc.delta_bound", recipe.mnc.delta_bound, recipe.mnc.delta_bound >= 0, "at least 0"),
         ("instfcn.window_parts", own.window_parts, own.window_parts >= 1, "at least 1"),
         (
             "instfcn.window_cells",

@@ -110,11 +110,16 @@ class MNCRecipe:
         feature_grid: features a side of a RoI, warped from twice as many samples a side.
         mask_grid: samples a side of its mask; the layer for it has their square outputs.
         mask_hidden: outputs of the layer before that one.
+        delta_bound: bound of the gradient of one image's losses that reaches each number of a
+            box's delta through the box, in the RPN and between two passes; with 0 losses move no
+            boxes. A loss changes with a box's edge by so much a pixel; times the box's size, that
+            would be many times what the box regression itself asks for. Default: the release's.
     """
 
     feature_grid: int = 14
     mask_grid: int = 28
     mask_hidden: int = 256
+    delta_bound: float = 1 / 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,3 +125,24 @@ def test_both_halves_are_what_the_whole_is_made_of(recipe, scene_set):
     whole = pair_losses(model, batch, recipe).terms
     parts = rfcn_terms(model, batch, recipe) | window_terms(model.instfcn, batch, recipe)
     assert all(torch.equal(whole[n], parts[n]) for n in (*RFCN, *WINDOWS))
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_trained_batch_norm_sees_one_scale_a_batch(recipe, scene_set, norm, monkeypatch):
+    """Images of different sizes would each be normalised by their own statistics."""
+    model = replace(
+        recipe.model,
+        backbone=replace(recipe.model.backbone, norm=norm),
+        instfcn=replace(recipe.model.instfcn, pyramid=(0.3, 3.0)),
+    )
+    recipe = replace(recipe, model=model)
+    network, seen = build_model(recipe.model), []
+    original = network.instfcn.backbone.forward
+    monkeypatch.setattr(
+        network.instfcn.backbone, "forward", lambda b: seen.append(b.sizes) or original(b)
+    )
+    for first in (0, 4):
+        batch = batch_of(recipe, scene_set, range(first, first + 4))
+        window_terms(network.instfcn, batch, recipe)
+    assert [len(sizes.unique(dim=0)) == 1 for sizes in seen] == [norm == "batch"] * 2
+    assert norm == "group" or not torch.equal(*seen)

@@ -15,7 +15,7 @@ have fully connected layers of their own, and fits the times of Table 2.
 """
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,16 +25,9 @@ from torch.nn import functional
 from fcis.model.detector import Detector
 from fcis.model.rpn import traced_proposals
 from fcis.ops.sampling import RoIs
-from fcis.ops.warping import bounded_gradient, warp_rois
+from fcis.ops.warping import warp_rois
 from fcis.recipe import HeadRecipe, MNCRecipe, ModelRecipe
 from fcis.structures import Features, ImageBatch, Proposals, RoIMasks, RoIScores, RPNOutput
-
-DELTA_BOUND = 1 / 512
-"""Bound of the gradient that reaches a box's delta through the boxes (reference: 10.2).
-
-A loss changes with a box's edge by so much a pixel; times the box's size, that would be many times
-what the box regression itself asks for.
-"""
 
 _AT_ONCE = 100  # RoIs that the cascade works on at a time where nothing is trained
 _MASK_STD = 0.001  # reference: 10.2
@@ -188,9 +181,9 @@ class MNC(Detector[CascadeMaps]):
         return CascadeMaps(c4=features.c4, cells=features.cells, stride=features.stride, seen=[])
 
     def propose(self, output: RPNOutput, batch: ImageBatch) -> Proposals:
-        """Return the regions of interest; what moves them reaches the RPN as a bounded gradient."""
+        """Return the regions of interest; the gradient of their coordinates reaches the RPN."""
         return traced_proposals(
-            replace(output, deltas=bounded_gradient(output.deltas, DELTA_BOUND)),
+            output,
             batch.sizes.to(torch.float32),
             batch.scales,
             self.recipe.rpn,

@@ -62,7 +62,9 @@ def window_terms(
 
     Where BatchNorm is trained, all images are at the scale that suits one of them: images of
     different sizes go through the network apart from each other, and statistics of a single image
-    are not those that the network is tested with. The class term is the mean over the windows drawn, the mask term the mean over the positive
+    are not those that the network is tested with.
+
+    The class term is the mean over the windows drawn, the mask term the mean over the positive
     ones of the mean over those cells that the image has.
     """
     own, stride = recipe.model.instfcn, model.backbone.stride

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from fcis.baselines.mnc import DELTA_BOUND, MNC, CascadeMaps, CascadeOutput, roi_masks
+from fcis.baselines.mnc import MNC, CascadeMaps, CascadeOutput, roi_masks
 from fcis.boxes import box_area, clip_boxes, decode_boxes
 from fcis.ops.warping import bounded_gradient
 from fcis.recipe import Recipe
@@ -61,7 +61,8 @@ def mnc_losses(model: MNC, batch: TrainingBatch, recipe: Recipe) -> Losses:
     generators = generators_of(batch, recipe)
     output, maps = model(batch.images)
     terms = rpn_terms(output, batch, recipe, generators)
-    rois = sampled_rois(model.propose(output, batch.images), batch, recipe, generators)
+    traced = replace(output, deltas=bounded_gradient(output.deltas, delta_bound(batch, recipe)))
+    rois = sampled_rois(model.propose(traced, batch.images), batch, recipe, generators)
     if recipe.training.targets.ohem:
         rois = hardest_rois(model, maps, rois, batch, recipe)
     found: CascadeOutput | None = None
@@ -76,6 +77,15 @@ def mnc_losses(model: MNC, batch: TrainingBatch, recipe: Recipe) -> Losses:
     return Losses(terms=terms)
 
 
+def delta_bound(batch: TrainingBatch, recipe: Recipe) -> float:
+    """Return the bound of the gradient in a delta, of losses that are means over a step's images.
+
+    Each image has a share of them, and as large a share of the bound.
+    """
+    images = len(batch.truths) * recipe.training.accumulate
+    return recipe.model.mnc.delta_bound / images
+
+
 def refined_rois(
     rois: RoITargets, found: CascadeOutput, batch: TrainingBatch, recipe: Recipe
 ) -> RoITargets:
@@ -85,9 +95,9 @@ def refined_rois(
 
     Official (MNC): lib/pylayer/stage_bridge_layer.py:131-205.
     """
-    conventions = recipe.model.conventions
+    conventions, bound = recipe.model.conventions, delta_bound(batch, recipe)
     boxes = clip_boxes(
-        decode_boxes(rois.boxes, bounded_gradient(full(found.best_deltas()), DELTA_BOUND)),
+        decode_boxes(rois.boxes, bounded_gradient(full(found.best_deltas()), bound)),
         batch.images.sizes.to(rois.boxes)[rois.image_index],
         keep_pixel=conventions.box_clip == "last-pixel",
     )
