@@ -2,8 +2,9 @@
 
 Four networks are trained from scratch, each for a few minutes on a CPU: one at a single scale, the
 same at random scales, and two of other shapes and seeds at random scales. Then each row of the
-paper's table adds one tool to those above it. One JSON line a finished training and a finished
-row; what is in the results already is not done again, and an interrupted training goes on.
+paper's table adds one tool to those above it. At the end the rows take turns on the same images,
+for the time of one. One JSON line a finished training, a finished row and the times; what is in the
+results already is not done again, and an interrupted training goes on.
 
     python benchmarks/table4.py path/to/nuclei --out runs/table4 --steps 420
 """
@@ -11,15 +12,19 @@ row; what is in the results already is not done again, and an interrupted traini
 import argparse
 import json
 import re
+import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from records import RESULTS, add_record
 
+from fcis.benchmark.timing import Method, alternate, device_clock
 from fcis.commands.evaluate import evaluate_predictor
 from fcis.data.coco import read_coco
 from fcis.data.dataset import Dataset
 from fcis.loading import load_any
+from fcis.predictor import Predictor
 from fcis.recipe import Recipe
 from fcis.recipes import named_recipe
 from fcis.training.run import BEST, for_dataset, train
@@ -32,6 +37,7 @@ BLOCK = re.compile(r"(<!-- begin table4 -->\n).*?(<!-- end table4 -->)", re.DOTA
 SINGLE, MULTI = "single-scale", "multi-scale"
 FURTHER = ("ensemble-b", "ensemble-c")
 TRAININGS = (SINGLE, MULTI, *FURTHER)
+TIMED_IMAGES, TIMED_ROUNDS = 5, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,16 +120,39 @@ def evaluate_missing(val_set: Dataset, options: argparse.Namespace) -> None:
         }
         if any(settings.items() <= line.items() for line in lines() if "row" in line):
             continue
-        scales = read_scales(options.scales.split(",")) if row.multi_scale else ()
-        predictor = load_any(
-            [folder_of(options.out, name, options.steps) / BEST for name in row.networks],
-            device="cpu",
-            averaging=Averaging(scales=scales, flip=row.flip, roi_side=options.roi_side),
-        )
+        predictor = open_row(row, options)
         report, _ = evaluate_predictor(predictor, val_set)
         figures = report.to_json()
         kept = {name: figures[name] for name in ("segm", "dsb", "seconds_per_image")}
         add_record(NAME, settings | {"networks": row.networks, "flip": row.flip} | kept)
+
+
+def open_row(row: Row, options: argparse.Namespace) -> Predictor:
+    """Return what tests a row."""
+    scales = read_scales(options.scales.split(",")) if row.multi_scale else ()
+    return load_any(
+        [folder_of(options.out, name, options.steps) / BEST for name in row.networks],
+        device="cpu",
+        averaging=Averaging(scales=scales, flip=row.flip, roi_side=options.roi_side),
+    )
+
+
+def measure_times(val_set: Dataset, options: argparse.Namespace) -> None:
+    """Measure how long an image takes, all rows in turn."""
+    settings = {"timed": "rows", "steps": options.steps, "scales": options.scales}
+    if any(settings.items() <= line.items() for line in lines()):
+        return
+    every = max(1, len(val_set) // TIMED_IMAGES)
+    images = [record.read() for record in val_set.images[::every]][:TIMED_IMAGES]
+
+    def work(row: Row) -> Callable[[], object]:
+        predictor = open_row(row, options)
+        return lambda: [predictor.detect([image]) for image in images]
+
+    works = {row.name: work(row) for row in ROWS}
+    seconds = alternate(works, Method(rounds=TIMED_ROUNDS), device_clock("cpu"))
+    medians = {name: statistics.median(found) / len(images) for name, found in seconds.items()}
+    add_record(NAME, settings | {"images": len(images), "seconds_per_image": medians})
 
 
 def write_table(options: argparse.Namespace) -> None:
@@ -131,10 +160,11 @@ def write_table(options: argparse.Namespace) -> None:
     found: dict[str, dict] = {}
     for line in lines():
         if line.get("steps") == options.steps and line.get("scales") in ("", options.scales):
-            if line["roi_side"] in (0.0, options.roi_side):
-                found[line["row"]] = line
-    if len(found) < len(ROWS):
+            if line.get("roi_side", 0.0) in (0.0, options.roi_side):
+                found[line.get("row", "times")] = line
+    if len(found) < len(ROWS) + 1:
         return
+    seconds = found["times"]["seconds_per_image"]
     text = [
         "| | AP | AP50 | AP75 | dsb at 0.5 | s / image |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -142,7 +172,7 @@ def write_table(options: argparse.Namespace) -> None:
     for row in ROWS:
         line = found[row.name]
         figures = [line["segm"][name] for name in ("AP", "AP50", "AP75")] + [line["dsb"]["0.50"]]
-        cells = [f"{figure:.3f}" for figure in figures] + [f"{line['seconds_per_image']:.1f}"]
+        cells = [f"{figure:.3f}" for figure in figures] + [f"{seconds[row.name]:.2f}"]
         text.append(f"| {row.name} | {' | '.join(cells)} |")
     table = "\n".join(text)
     print(table)
@@ -164,6 +194,7 @@ def main() -> None:
     train_missing(train_set, val_set, options.out, options.steps)
     if not options.train_only:
         evaluate_missing(val_set, options)
+        measure_times(val_set, options)
         write_table(options)
 
 
