@@ -17,6 +17,7 @@ from fcis.data.dataset import (
     ImageRecord,
     Polygons,
 )
+from fcis.data.scenes import scene_dataset
 from fcis.errors import InputError
 from fcis.masks import mask_from_rle, rle_from_mask
 from fcis.regions.picture import ArrayPicture, FilePicture
@@ -208,3 +209,11 @@ def test_other_channels_are_read_whole(tmp_path):
     pages[0].save(path, save_all=True, append_images=pages[1:])
     picture = FileSource(path=path, channels=5).open()
     assert isinstance(picture, ArrayPicture) and picture.read().shape == (2, 3, 5)
+
+
+def test_first_images():
+    data = scene_dataset(3, 0, size=(64, 64))
+    assert data.first(2).images == data.images[:2]
+    assert data.first(2).categories == data.categories and data.first(2).name == data.name
+    assert data.first(9).images == data.images
+    assert len(data.first(0)) == 0

@@ -218,6 +218,10 @@ class Dataset:
         """Return the name of every label; label 0 is "background"."""
         return ("background", *(category.name for category in self.categories))
 
+    def first(self, count: int) -> "Dataset":
+        """Return the first images, or all if there are fewer."""
+        return replace(self, images=self.images[:count])
+
     def reading(
         self,
         *,

@@ -29,6 +29,8 @@ from fcis.training.run import BEST, for_dataset, train
 DETECTIONS = "detections"
 """Folder of the detections of all evaluated rows, as COCO results lists."""
 
+_GLANCE = 16  # validation images at the end of a training; rows are evaluated on all of them
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -94,9 +96,8 @@ def train_missing(job: Job, journal: Journal) -> None:
             f"{job.plan.table}: training {place + 1} of {len(runs)}, {training.name} with seed "
             f"{seed}, {recipe.training.steps} steps{_time_left(known, place)}"
         )
-        result = train(
-            recipe, job.sources.train, job.sources.val, folder, resume=True, device=job.device
-        )
+        glance = job.sources.val.first(_GLANCE)
+        result = train(recipe, job.sources.train, glance, folder, resume=True, device=job.device)
         done = result.images / (result.recipe.training.batch * result.recipe.training.accumulate)
         # of a training that was taken up again, the time of its last part is scaled to the whole
         whole = result.seconds * recipe.training.steps / done if done else None
