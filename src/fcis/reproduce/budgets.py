@@ -22,8 +22,8 @@ from fcis.training.files import put_file
 from fcis.training.run import for_dataset
 
 SCENES_STEPS: Mapping[TableName, int] = {
-    "table1": 500,
-    "table2": 240,
+    "table1": 420,
+    "table2": 220,
     "table3": 400,
     "table4": 400,
 }
