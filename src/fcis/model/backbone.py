@@ -241,6 +241,8 @@ def build_backbone(
     inputs = [recipe.stem_width, *outputs[:-1]]
     stages = [_stage(recipe, index, channels, conv5=conv5) for index, channels in enumerate(inputs)]
     _initialise([conv1, *stages])
+    if recipe.norm == "frozen":
+        _quieten(stages)
     _freeze(recipe, [nn.ModuleList([conv1, bn1]), *stages])
     backbone = Backbone(
         conv1=conv1,
@@ -330,6 +332,18 @@ def _initialise(parts: Sequence[nn.Module]) -> None:
         for module in part.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _quieten(stages: Sequence[nn.Sequential]) -> None:
+    """Scale residual branches so that they add up to about what they begin with.
+
+    Frozen norms that no weights have filled change nothing: after 33 blocks features would be a
+    hundred thousand times as large as the image.
+    """
+    blocks = [block for stage in stages for block in stage]
+    for block in blocks:
+        last = block.bn3 if isinstance(block, Bottleneck) else block.bn2
+        nn.init.constant_(last.weight, len(blocks) ** -0.5)
 
 
 def _freeze(recipe: BackboneRecipe, parts: Sequence[nn.Module]) -> None:
