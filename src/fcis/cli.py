@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fcis.arguments.benchmark import add_benchmark
+from fcis.arguments.convert import add_convert
 from fcis.arguments.parser import (
     DATA,
     IMAGES,
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_data(commands)
-    _add_convert(commands)
+    add_convert(commands)
     add_benchmark(commands)
     add_reproduce(commands)
     _add_info(commands)
@@ -242,34 +243,6 @@ def _add_evaluate(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_size(parser)
     add_averaging(parser)
     add_tiles(parser)
-
-
-def _add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:
-    parser = add_command(
-        commands,
-        "convert",
-        "turn weights of the 2017 release, of ChainerCV or of ImageNet into a weights file",
-        "fcis convert fcis_coco-0000.params coco.safetensors --report arrays.md",
-    )
-    parser.add_argument(
-        "source",
-        type=Path,
-        metavar="SOURCE",
-        help="MXNet .params or ChainerCV .npz of FCIS; or an ImageNet ResNet to begin training "
-        "with: MXNet .params, .pth or .safetensors of torchvision or timm",
-    )
-    parser.add_argument("target", type=Path, metavar="TARGET", help="a .safetensors file")
-    parser.add_argument(
-        "--conventions",
-        metavar="C",
-        help="release, chainercv or paper (default: those that SOURCE was trained for)",
-    )
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="FILE",
-        help="write what became of every array, as JSON (.json) or Markdown",
-    )
 
 
 def _add_data(commands: "argparse._SubParsersAction[Parser]") -> None:

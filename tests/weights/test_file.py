@@ -38,7 +38,9 @@ def info():
         thresholds=(0.25, 0.75),
         training_data="some images",
         metrics=(("AP", 0.5), ("AP50", 0.625)),
+        spread=(("AP50", 0.0625),),
         licence="CC0",
+        about="tests",
     )
 
 
@@ -87,6 +89,7 @@ def test_figures_and_thresholds(info):
     assert replace(info, thresholds=()).threshold_of() == (1.0, 0.5, 0.5)
     changed = with_metrics(info, {"b": 2.0, "a": 1.0}, (0.5, 0.6))
     assert changed.metrics == (("a", 1.0), ("b", 2.0)) and changed.thresholds == (0.5, 0.6)
+    assert changed.spread == ()  # it was of other figures
 
 
 def test_half_precision_is_read_as_float32(tmp_path):
@@ -428,6 +431,8 @@ def described(path, entry):
         {"metrics": [1]},
         {"metrics": {"AP": "x"}},
         {"metrics": {"AP": None}},
+        {"spread": [1]},
+        {"spread": {"AP": "x"}},
         {"calibration": 3},
         {"calibration": {"temperature": 1.0}},
         {"calibration": {"temperature": "x", "bias": 0.0}},

@@ -23,6 +23,7 @@ from fcis.tta.scales import read_scales
 
 T = TypeVar("T")
 _LOG_INTERVAL = 30.0  # seconds between lines of progress where nobody watches
+_KIB, _MIB = 2**10, 2**20  # bytes
 
 
 def open_predictor(
@@ -146,6 +147,11 @@ def write_json(path: Path, data: object) -> None:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); make room or choose another place"
         ) from None
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes for people, rounded."""
+    return f"{size / _MIB:.1f} MiB" if size >= _MIB else f"{size / _KIB:.0f} KiB"
 
 
 def _is_number(text: str) -> bool:

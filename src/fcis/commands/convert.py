@@ -4,17 +4,20 @@ import argparse
 import os
 from pathlib import Path
 
+from fcis.commands import half
 from fcis.commands.common import check_file, write_json
 from fcis.errors import InputError
 from fcis.recipe_json import JSON
 from fcis.weights.convert import ArrayRecord, Conversion, convert_file
 
-_SUFFIX = ".safetensors"
 _RECIPE = "coco-resnet101"  # of the release, for a backbone to be trained with
 
 
 def run(options: argparse.Namespace) -> int:
     """Convert, and say what was found, what was left out and how to go on."""
+    if options.half:
+        return half.run(options)
+    half.refuse_options(options)
     source, target, report = options.source, options.target, options.report
     _check_paths(source, target, report)
     conversion = convert_file(source, target, conventions=options.conventions)
@@ -103,8 +106,8 @@ def _check_paths(source: Path, target: Path, report: Path | None) -> None:
     if not source.is_file():
         what = "is a folder" if source.is_dir() else "no such file"
         raise InputError(f"{source}: {what}; give the file with the weights to convert")
-    if target.suffix.lower() != _SUFFIX:
-        raise InputError(f"{target}: expected a name that ends in {_SUFFIX}")
+    if target.suffix.lower() != half.SUFFIX:
+        raise InputError(f"{target}: expected a name that ends in {half.SUFFIX}")
     check_file("TARGET", target)
     if report is not None:
         check_file("--report", report)

@@ -44,7 +44,9 @@ class WeightsInfo:
             a calibration; empty until found.
         training_data: a description for people.
         metrics: figures on the validation set.
+        spread: of some of the metrics, the standard deviation over trainings with other seeds.
         licence: of the weights.
+        about: what they are for, a few words for lists.
         calibration: makes the network's scores probabilities; nothing until found.
     """
 
@@ -53,7 +55,9 @@ class WeightsInfo:
     thresholds: tuple[float, ...] = ()
     training_data: str = ""
     metrics: tuple[tuple[str, float], ...] = ()
+    spread: tuple[tuple[str, float], ...] = ()
     licence: str = ""
+    about: str = ""
     calibration: Calibration | None = None
 
     @property
@@ -78,8 +82,17 @@ def save_weights(path: Path, model: nn.Module, info: WeightsInfo) -> None:
     has_norms = any(name.endswith("running_mean") for name in state)
     if isinstance(model, Detector) and model.recipe.backbone.norm != "group" and not has_norms:
         raise ValueError("model: its norms are folded into convolutions; load it with fold=False")
+    write_arrays(path, state, info)
+
+
+def write_arrays(path: Path, arrays: dict[str, Tensor], info: WeightsInfo) -> None:
+    """Write a weights file of arrays as they are; the file is complete or not there.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
     # not `save_file`, which lets nobody but the owner read what it writes
-    _write(path, save(state, metadata={"fcis": _entry(info)}))
+    _write(path, save(arrays, metadata={"fcis": _entry(info)}))
 
 
 def rewrite_info(source: Path, target: Path, info: WeightsInfo) -> None:
@@ -110,6 +123,10 @@ def _entry(info: WeightsInfo) -> str:
         "metrics": dict(info.metrics),
         "licence": info.licence,
     }
+    if info.about:
+        entry["about"] = info.about
+    if info.spread:
+        entry["spread"] = dict(info.spread)
     if info.calibration is not None:
         entry |= {"format": CALIBRATED_FORMAT, "calibration": info.calibration.to_json()}
     return json.dumps(entry, sort_keys=True)
@@ -153,8 +170,10 @@ def read_info(path: Path) -> WeightsInfo:
             recipe=str(data["recipe"]),
             thresholds=tuple(float(t) for t in data["thresholds"]),
             training_data=str(data["training_data"]),
-            metrics=tuple((str(k), float(v)) for k, v in data["metrics"].items()),
+            metrics=_figures(data["metrics"]),
+            spread=_figures(data.get("spread", {})),
             licence=str(data["licence"]),
+            about=str(data.get("about", "")),
             calibration=_calibration(data.get("calibration")),
         )
     except InputError:
@@ -169,6 +188,10 @@ def read_info(path: Path) -> WeightsInfo:
     if not all(map(math.isfinite, info.thresholds)):
         raise InputError(f"{path}: a threshold is not finite; fetch or train it anew")
     return info
+
+
+def _figures(data: dict[str, float | int]) -> tuple[tuple[str, float], ...]:
+    return tuple((str(name), float(value)) for name, value in data.items())
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -221,7 +244,7 @@ def with_metrics(
     info: WeightsInfo, metrics: dict[str, float], thresholds: tuple[float, ...]
 ) -> WeightsInfo:
     """Return the description with new figures and operating thresholds."""
-    return replace(info, metrics=tuple(sorted(metrics.items())), thresholds=thresholds)
+    return replace(info, metrics=tuple(sorted(metrics.items())), spread=(), thresholds=thresholds)
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:
