@@ -70,6 +70,43 @@ def tiny_weights(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture
+def zoo_folder(tmp_path, monkeypatch) -> Path:
+    """An empty folder in place of that of the weights in the package."""
+    folder = tmp_path / "zoo"
+    folder.mkdir()
+    monkeypatch.setattr("fcis.weights.catalog.ZOO", folder)
+    return folder
+
+
+@pytest.fixture
+def add_to_zoo(zoo_folder, tiny_weights):
+    """Put untrained weights in half precision into a zoo; returns their path."""
+    from dataclasses import replace
+
+    from fcis.build import build_model
+    from fcis.weights.file import read_info, save_weights
+    from fcis.weights.pack import pack_weights
+
+    def add(name, about, categories=None):
+        source = tiny_weights
+        if categories is not None:
+            info = read_info(tiny_weights)
+            model = replace(
+                info.model,
+                class_names=tuple(c.name for c in categories),
+                category_ids=tuple(c.id for c in categories),
+            )
+            source = zoo_folder.parent / f"{name}.safetensors"
+            save_weights(source, build_model(model), replace(info, model=model, thresholds=()))
+        path = zoo_folder / f"{name}.safetensors"
+        pack_weights(source, path, lambda info: replace(info, about=about))
+        path.with_suffix(".md").write_text(f"# {name}\n")
+        return path
+
+    return add
+
+
 @pytest.fixture(scope="session")
 def reference_npz(shared, tmp_path_factory) -> Iterator[Path]:
     """The reference network as ChainerCV writes it; 215 MB, removed again."""

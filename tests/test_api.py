@@ -28,10 +28,10 @@ def test_as_documented(tiny_weights, tmp_path):
     Image.open(tmp_path / "out.png").load()
 
 
-def test_load_takes_names_paths_and_run_folders(tiny_weights, tmp_path, monkeypatch):
+def test_load_takes_names_paths_and_run_folders(tiny_weights, tmp_path, add_to_zoo):
     (tmp_path / "run").mkdir()
     shutil.copy(tiny_weights, tmp_path / "run" / "best.safetensors")
-    monkeypatch.setattr("fcis.weights.catalog.zoo", lambda: {"small": tiny_weights})
+    add_to_zoo("small", "tests")
     for weights in (str(tiny_weights), tmp_path / "run", "small", None):
         assert fcis.load(weights, device="cpu").info.recipe == "tiny"
 

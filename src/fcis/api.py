@@ -23,8 +23,9 @@ def load(
 
     Args:
         weights: a zoo name, a `.safetensors` file, a run folder, or `hf://owner/name`; without
-            it, the only weights of the zoo. Of a list of several, the results are averaged RoI by
-            RoI; they must know the same categories, and the thresholds of the first one hold.
+            it, the weights that `fcis predict` takes. Of a list of several, the results are
+            averaged RoI by RoI; they must know the same categories, and the thresholds of the
+            first one hold.
         device: `cpu`, `cuda`, `cuda:N`, `mps`, or `auto` for the fastest of these; results are
             arrays on the CPU in any case.
         fold: let the convolutions take up BatchNorm: faster, the same up to rounding; the model

@@ -9,6 +9,7 @@ from fcis.commands.common import (
     make_folder,
     open_predictor,
     progress,
+    size_text,
     tiling_of,
     with_size,
     write_json,
@@ -54,6 +55,21 @@ def test_a_size_is_for_all_networks(tiny_weights):
     predictor = open_predictor([str(tiny_weights)] * 2, "32:64", "cpu")
     sides = [network.recipe.preprocessing.short_side for network in predictor.ensemble.networks]
     assert sides == [32, 32]
+
+
+def test_weights_that_nobody_named_are_said(add_to_zoo, capsys):
+    add_to_zoo("cells", "fluorescence")
+    predictor = open_predictor(None, None, "cpu")
+    assert predictor.info.about == "fluorescence"
+    assert capsys.readouterr() == ("", "weights: cells (fluorescence); --weights names others\n")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 KiB"), (1500, "1 KiB"), (2**20 - 600, "1023 KiB"), (2**20, "1.0 MiB")],
+)
+def test_sizes(size, text):
+    assert size_text(size) == text
 
 
 def test_write_json_leaves_no_partial_file(tmp_path):

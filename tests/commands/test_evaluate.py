@@ -39,6 +39,12 @@ def perfect(monkeypatch):
     monkeypatch.setattr(Predictor, "detect", detect)
 
 
+def test_weights_by_name(fcis, annotate, add_to_zoo, tmp_path, perfect):
+    add_to_zoo("small", "tests")
+    code, out, err = fcis("evaluate", "--data", annotate(tmp_path), "--weights", "small")
+    assert (code, err) == (0, "") and out.startswith("2 images, 2 instances")
+
+
 @pytest.mark.parametrize("ids", [(7, 9), ("left", "right")])
 def test_figures_and_detections(fcis, annotate, tiny_weights, tmp_path, perfect, ids):
     path = annotate(tmp_path, ids=ids, category_ids=list(range(60, 52, -1)))

@@ -1,10 +1,12 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from fcis.recipes import RECIPES
 from fcis.weights import catalog
 from fcis.weights.cache import source_of
+from fcis.weights.file import read_info, rewrite_info
 from fcis.weights.published import PUBLISHED
 
 
@@ -17,11 +19,28 @@ def test_installation(fcis):
         assert f"  {name} " in out and make().description in out
 
 
-def test_weights_of_the_package_are_listed(fcis, tiny_weights, monkeypatch):
-    monkeypatch.setattr("fcis.commands.info.zoo", lambda: {"small": tiny_weights})
-    assert "  small                  AP 0.125\n" in fcis("info")[1]
-    monkeypatch.setattr("fcis.commands.info.zoo", dict)
+def test_weights_of_the_package_are_listed(fcis, zoo_folder, add_to_zoo):
     assert "  none; train your own with `fcis train`\n" in fcis("info")[1]
+    path = add_to_zoo("small", "drawn shapes")
+    out = fcis("info")[1]
+    size = f"{path.stat().st_size / 1024:.0f} KiB"
+    assert f"  small                  drawn shapes; {size}; MIT\n{' ' * 25}AP 0.125\n" in out
+    assert "none; train" not in out
+
+
+def test_figures_have_their_spread(fcis, zoo_folder, tiny_weights):
+    info = read_info(tiny_weights)
+    info = replace(info, metrics=(("AP", 0.5), ("AP50", 0.75)), spread=(("AP", 0.0625),))
+    rewrite_info(tiny_weights, zoo_folder / "small.safetensors", info)
+    assert " AP 0.500 +- 0.062, AP50 0.750\n" in fcis("info")[1]
+    assert "  metrics      AP 0.500 +- 0.062, AP50 0.750\n" in fcis("info", "small")[1]
+
+
+def test_a_name_of_the_zoo_is_described(fcis, add_to_zoo):
+    path = add_to_zoo("small", "drawn shapes")
+    code, out, _ = fcis("info", "small")
+    assert code == 0 and out.startswith(f"{path}\n  size         ")
+    assert f"  card         {path.with_suffix('.md')}\n  about        drawn shapes\n" in out
 
 
 def test_published_weights_are_listed(fcis, tmp_path, monkeypatch):
@@ -61,7 +80,7 @@ def test_weights(fcis, tiny_weights, tmp_path, as_run):
         "8 hourglass (operating threshold 0.900)",
     ):
         assert text in out
-    assert "calibration" not in out
+    assert "calibration" not in out and "card" not in out and "about" not in out
 
 
 def test_bad_weights(refused, tmp_path):

@@ -606,11 +606,20 @@ def test_pictures_that_cannot_be_written(refused, save, tiny_weights, tmp_path):
     assert (tmp_path / "out" / "predictions.json").is_file()
 
 
-def test_no_weights_lists_what_there_is(refused, save, tmp_path, monkeypatch):
-    monkeypatch.setattr("fcis.weights.catalog.zoo", lambda: {"a": tmp_path, "b": tmp_path})
+def test_without_weights_the_only_sensible_ones_are_taken(fcis, save, add_to_zoo, tmp_path):
+    add_to_zoo("scenes", "drawn shapes")
+    add_to_zoo("cells", "fluorescence")
+    image, out = save(tmp_path / "x.png"), tmp_path / "out"
+    code, _, err = fcis("predict", image, "--out", out, "--device", "cpu", "--score-threshold", 0)
+    assert (code, err) == (0, "weights: cells (fluorescence); --weights names others\n")
+    assert (out / "x.overlay.png").is_file()
+
+
+def test_no_weights_lists_what_there_is(refused, save, add_to_zoo, tmp_path):
+    add_to_zoo("a", "cells")
+    add_to_zoo("b", "photographs")
     error = refused("predict", save(tmp_path / "x.png"))
-    assert "--weights is needed: a .safetensors file, a run folder or hf://owner/name" in error
-    assert error.endswith("or one of a, b\n")
+    assert "--weights is needed: a (cells), b (photographs), a .safetensors file, a run" in error
 
 
 def test_scales_mirror_image_and_ensemble(fcis, save, tiny_weights, tmp_path):

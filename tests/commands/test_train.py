@@ -75,6 +75,12 @@ def test_options(fcis, calls, tiny_weights, tmp_path):
     assert (folder, options["resume"], options["weights"]) == (tmp_path, True, tiny_weights)
 
 
+def test_weights_by_name(fcis, calls, add_to_zoo):
+    path = add_to_zoo("small", "tests")
+    assert fcis("train", *SCENES, "--recipe", "tiny", "--weights", "small")[0] == 0
+    assert calls[0][4]["weights"] == path
+
+
 def test_recipe_from_a_file(fcis, calls, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(to_json(named_recipe("tiny")) | {"name": "mine"}))

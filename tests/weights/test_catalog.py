@@ -1,22 +1,35 @@
 """From names to files; nothing here asks the hub or a server."""
 
 import shutil
+import tomllib
 from dataclasses import replace
+from fnmatch import fnmatch
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from fcis.data.scenes import CATEGORIES
 from fcis.errors import InputError
 from fcis.model.fcis import FCIS
 from fcis.recipes import named_recipe
 from fcis.weights import catalog
 from fcis.weights.cache import converted_of, state_of
-from fcis.weights.catalog import is_own_file, resolve_weights, zoo
+from fcis.weights.catalog import (
+    ZOO,
+    card_of,
+    default_weights,
+    is_own_file,
+    resolve_weights,
+    zoo,
+)
 from fcis.weights.file import read_info
 from fcis.weights.mapping import chainercv_moves
 from fcis.weights.published import PUBLISHED
+
+MOST_BYTES = 16 * 2**20
 
 
 @pytest.fixture
@@ -51,25 +64,89 @@ def test_run_folders_without_weights(tmp_path):
         resolve_weights(str(tmp_path))
 
 
-def test_zoo(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog, "_ZOO", tmp_path)
+def test_names_of_the_zoo(zoo_folder, add_to_zoo):
     assert zoo() == {}
-    with pytest.raises(InputError, match=r"^--weights is needed: a \.safetensors file, a run fo"):
-        resolve_weights(None)
-    (tmp_path / "cells.safetensors").write_bytes(b"")
-    assert resolve_weights(None) == resolve_weights("cells") == tmp_path / "cells.safetensors"
-    (tmp_path / "scenes.safetensors").write_bytes(b"")
+    cells = add_to_zoo("cells", "tests")
+    assert zoo() == {"cells": cells} and resolve_weights("cells") == cells
+    (zoo_folder / "README.md").write_text("")
+    assert list(zoo()) == ["cells"]
+
+
+def test_the_only_weights_for_images_of_users_are_meant_without_a_name(add_to_zoo):
+    add_to_zoo("scenes", "drawn shapes")
+    with pytest.raises(InputError, match=r"^--weights is needed: scenes \(drawn shapes\), a \.saf"):
+        default_weights()
+    cells = add_to_zoo("cells", "fluorescence")
+    assert default_weights() == "cells" and resolve_weights(None) == cells
+    add_to_zoo("photos", "photographs")
+    choices = (
+        "cells (fluorescence), photos (photographs), scenes (drawn shapes), a .safetensors file, "
+        "a run folder, hf://owner/name, or published weights (coco, voc, coco-chainercv, "
+        "voc-chainercv)"
+    )
     for name, first in ((None, "--weights is needed: "), ("cats", "cats: no such weights; give ")):
-        with pytest.raises(InputError, match=r"or one of cells, scenes$") as error:
+        with pytest.raises(InputError) as error:
             resolve_weights(name)
-        assert str(error.value).startswith(first)
+        assert str(error.value) == first + choices
 
 
-def test_every_file_of_the_zoo_describes_itself():
-    from fcis.weights.file import read_info
+def test_without_a_zoo_there_is_still_a_choice(zoo_folder):
+    with pytest.raises(InputError, match=r"^--weights is needed: a \.safetensors file, a run fo"):
+        default_weights()
 
-    for path in zoo().values():
-        assert read_info(path).licence
+
+def test_cards_lie_beside_their_weights(tmp_path, add_to_zoo):
+    path = add_to_zoo("cells", "tests")
+    assert card_of(path) == path.with_name("cells.md")
+    assert card_of(tmp_path / "other.safetensors") is None
+
+
+def shortcomings(folder):
+    """Return what is wrong with a zoo, a line each."""
+    found = []
+    for path in folder.glob("*.safetensors"):
+        info = read_info(path)
+        said = {name: getattr(info, name) for name in ("about", "licence", "training_data")}
+        found += [f"{path.stem}: no {name}" for name, text in said.items() if not text]
+        found += [] if info.metrics and info.thresholds else [f"{path.stem}: not measured"]
+        found += [f"{path.stem}: no card"] if card_of(path) is None else []
+        found += [f"{path.stem}: too large"] if path.stat().st_size > MOST_BYTES else []
+    weights = {path.stem for path in folder.glob("*.safetensors")} | {"README"}
+    return found + [f"{c.stem}: no weights" for c in folder.glob("*.md") if c.stem not in weights]
+
+
+def test_everything_in_the_zoo_is_described_measured_and_small():
+    assert ZOO.is_dir() and shortcomings(ZOO) == []
+
+
+def test_what_a_zoo_may_not_hold(zoo_folder, add_to_zoo, monkeypatch):
+    cells = add_to_zoo("cells", "tests")
+    assert shortcomings(zoo_folder) == []
+    monkeypatch.setattr(f"{__name__}.MOST_BYTES", 1000)
+    (zoo_folder / "cats.md").write_text("")
+    add_to_zoo("dogs", "", CATEGORIES)
+    cells.with_suffix(".md").unlink()
+    assert sorted(shortcomings(zoo_folder)) == [
+        "cats: no weights",
+        "cells: no card",
+        "cells: too large",
+        "dogs: no about",
+        "dogs: not measured",
+        "dogs: too large",
+    ]
+
+
+def test_the_zoo_is_part_of_the_distribution():
+    """The wheel takes all of src/fcis but what git ignores."""
+    root = Path(__file__).resolve().parents[2]
+    settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert settings == {"targets": {"wheel": {"packages": ["src/fcis"]}}}
+    assert ZOO == root / "src" / "fcis" / "zoo"
+    # patterns of folders and of files that python makes; none names weights or cards
+    patterns = (root / ".gitignore").read_text().split()
+    for path in ("src/fcis/zoo/cells.safetensors", "src/fcis/zoo/cells.md"):
+        parts = path.split("/")
+        assert not [p for p in patterns if any(fnmatch(part, p.strip("/")) for part in parts)]
 
 
 def test_hub_addresses_go_to_the_hub(monkeypatch, tmp_path):
@@ -103,16 +180,13 @@ def test_own_weights_come_before_published_ones(obtained, tmp_path):
     assert not obtained
 
 
-def test_the_package_comes_before_all(obtained, monkeypatch, tmp_path):
-    monkeypatch.setattr(catalog, "_ZOO", tmp_path / "zoo")
-    (tmp_path / "zoo").mkdir()
+def test_the_package_comes_before_all(obtained, zoo_folder, tmp_path):
     for name in ("zoo/coco.safetensors", "coco"):
         (tmp_path / name).write_bytes(b"")
     assert resolve_weights("coco") == tmp_path / "zoo" / "coco.safetensors"
 
 
-def test_choices_name_published_weights(obtained, monkeypatch, tmp_path):
-    monkeypatch.setattr(catalog, "_ZOO", tmp_path)
+def test_choices_name_published_weights(obtained, zoo_folder):
     with pytest.raises(
         InputError, match=r"published weights \(coco, voc, coco-ch.*, voc-chainercv\)$"
     ):

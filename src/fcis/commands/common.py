@@ -20,6 +20,8 @@ from fcis.recipe import ModelRecipe
 from fcis.tiling.plan import Tiling, make_tiling
 from fcis.tta.ensemble import Averaging
 from fcis.tta.scales import read_scales
+from fcis.weights.catalog import default_weights, zoo
+from fcis.weights.file import read_info
 
 T = TypeVar("T")
 _LOG_INTERVAL = 30.0  # seconds between lines of progress where nobody watches
@@ -34,10 +36,16 @@ def open_predictor(
 ) -> Predictor:
     """Return the predictor that options ask for; of several weights, an ensemble.
 
+    Without weights, says which ones of the package it takes.
+
     Raises:
-        InputError: the weights or an option cannot be used.
+        InputError: the weights or an option cannot be used, or there are none to take.
     """
     device = choose_device(device)
+    if weights is None:
+        weights = default_weights()
+        about = read_info(zoo()[weights]).about
+        print(f"weights: {weights} ({about}); --weights names others", file=sys.stderr)
     change = partial(with_size, text=size) if size is not None else None
     return load_any(weights, device=device, averaging=averaging, change=change)
 

@@ -3,15 +3,17 @@
 import argparse
 import platform
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
 from fcis.build import check_model
+from fcis.commands.common import size_text
 from fcis.errors import InputError
 from fcis.recipe import ModelRecipe
 from fcis.recipes import RECIPES
 from fcis.weights.cache import cache_folder, state_of
-from fcis.weights.catalog import resolve_weights, zoo
+from fcis.weights.catalog import card_of, resolve_weights, zoo
 from fcis.weights.describe import resnet_name
 from fcis.weights.file import WeightsInfo, read_info
 from fcis.weights.published import PUBLISHED, Published
@@ -23,13 +25,13 @@ def run(options: argparse.Namespace) -> int:
         path = resolve_weights(options.weights)
         info = read_info(path)
         if info.is_backbone:
-            print(f"{path}\n{describe_backbone(info)}")
+            print(f"{path}\n{describe_file(path)}\n{describe_backbone(info)}")
             return 0
         try:
             check_model(info.model)
         except InputError as error:
             raise InputError(f"{path}: {error}; fetch or train the weights anew") from None
-        print(f"{path}\n{describe_weights(info)}")
+        print(f"{path}\n{describe_file(path)}\n{describe_weights(info)}")
         return 0
     print(describe_installation())
     return 0
@@ -50,7 +52,8 @@ def describe_installation() -> str:
     lines.append("recipes (fcis train --recipe NAME)")
     lines += [f"  {name:22} {make().description}" for name, make in RECIPES.items()]
     lines.append("weights in the package (--weights NAME)")
-    lines += [f"  {name:22} {_headline(read_info(path))}" for name, path in zoo().items()]
+    for name, path in zoo().items():
+        lines += _in_the_zoo(name, path)
     if not zoo():
         lines.append("  none; train your own with `fcis train`")
     lines.append(f"published weights (--weights NAME), kept in {cache_folder()}")
@@ -70,14 +73,24 @@ def describe_weights(info: WeightsInfo) -> str:
         ("network", _network(info.model)),
         ("classes", f"{len(names)}"),
     ]
+    if info.about:
+        rows.insert(0, ("about", info.about))
     if info.calibration is not None:
         found = info.calibration
         text = f"temperature {found.temperature:.3f}, bias {found.bias:.3f}"
-        rows.insert(3, ("calibration", text))
+        rows.insert(-2, ("calibration", text))
     lines = [f"  {name:12} {value}" for name, value in rows]
     for name, id_, threshold in zip(names, info.model.category_ids, thresholds, strict=True):
         lines.append(f"    {id_:4} {name} (operating threshold {threshold:.3f})")
     return "\n".join(lines)
+
+
+def describe_file(path: Path) -> str:
+    """Return the size of a weights file, and where its card is, as text."""
+    card = card_of(path)
+    rows = [("size", size_text(path.stat().st_size))]
+    rows += [("card", str(card))] if card is not None else []
+    return "\n".join(f"  {name:12} {value}" for name, value in rows)
 
 
 def describe_backbone(info: WeightsInfo) -> str:
@@ -99,8 +112,22 @@ def _published(entry: Published) -> list[str]:
     ]
 
 
+def _in_the_zoo(name: str, path: Path) -> list[str]:
+    info = read_info(path)
+    size = size_text(path.stat().st_size)
+    return [
+        f"  {name:22} {info.about}; {size}; {info.licence}",
+        f"  {'':22} {_headline(info)}",
+    ]
+
+
 def _headline(info: WeightsInfo) -> str:
-    return ", ".join(f"{k} {v:.3f}" for k, v in info.metrics) or "none stored"
+    spread = dict(info.spread)
+    figures = (
+        f"{name} {value:.3f}" + (f" +- {spread[name]:.3f}" if name in spread else "")
+        for name, value in info.metrics
+    )
+    return ", ".join(figures) or "none stored"
 
 
 def _network(model: ModelRecipe) -> str:

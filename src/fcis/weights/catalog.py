@@ -4,22 +4,48 @@ from pathlib import Path
 
 from fcis.errors import InputError
 from fcis.weights.cache import obtain
+from fcis.weights.file import read_info
 from fcis.weights.hub import HUB, from_hub
 from fcis.weights.published import PUBLISHED
 
-_ZOO = Path(__file__).resolve().parent.parent / "zoo"
+ZOO = Path(__file__).resolve().parent.parent / "zoo"
+"""The folder of the weights that come with the package; tests put another one here."""
+
 _BEST = "best.safetensors"
+_CARD = ".md"
+# Weights that know nothing but what the package draws: of use by name alone.
+_TOYS = frozenset({"scenes"})
 
 
 def zoo() -> dict[str, Path]:
     """Return the weights that come with the package, by name."""
-    return {p.stem: p for p in sorted(_ZOO.glob("*.safetensors"))}
+    return {p.stem: p for p in sorted(ZOO.glob("*.safetensors"))}
+
+
+def card_of(path: Path) -> Path | None:
+    """Return the card beside a weights file, None if there is none."""
+    card = path.with_suffix(_CARD)
+    return card if card.is_file() else None
+
+
+def default_weights() -> str:
+    """Return the name of the zoo's weights that are meant where none are named.
+
+    The only ones that are for users' images: those for drawn scenes would find nothing in them.
+
+    Raises:
+        InputError: there are none, or several; says which.
+    """
+    names = [name for name in zoo() if name not in _TOYS]
+    if len(names) == 1:
+        return names[0]
+    raise InputError(f"--weights is needed: {_choices()}")
 
 
 def resolve_weights(name: str | None) -> Path:
     """Return the file that a name, a path, a run folder or a hub address means.
 
-    Without a name, the only weights of the zoo. From the hub, `hf://owner/name` is the file
+    Without a name, `default_weights`. From the hub, `hf://owner/name` is the file
     `model.safetensors` of a repository, `hf://owner/name/path` another one; files are kept in the
     hub's cache and found there without a connection.
 
@@ -32,10 +58,7 @@ def resolve_weights(name: str | None) -> Path:
         InputError: there is no such thing, says what there is; or it cannot be fetched.
     """
     found = zoo()
-    if name is None:
-        if len(found) == 1:
-            return next(iter(found.values()))
-        raise InputError(f"--weights is needed: {_choices(found)}")
+    name = default_weights() if name is None else name
     if name in found:
         return found[name]
     if name.startswith(HUB):
@@ -52,7 +75,7 @@ def resolve_weights(name: str | None) -> Path:
             f"{path}: this folder has no {_BEST}; give a run folder whose training has reached a "
             "validation, or a .safetensors file"
         )
-    raise InputError(f"{name}: no such weights; give {_choices(found)}")
+    raise InputError(f"{name}: no such weights; give {_choices()}")
 
 
 def is_own_file(name: str, path: Path) -> bool:
@@ -70,7 +93,10 @@ def _convert(source: Path, target: Path, conventions: str) -> None:
     convert_file(source, target, conventions=conventions)
 
 
-def _choices(found: dict[str, Path]) -> str:
-    published = f"published weights ({', '.join(PUBLISHED)})"
-    named = f", or one of {', '.join(found)}" if found else ""
-    return f"a .safetensors file, a run folder or hf://owner/name, {published}{named}"
+def _choices() -> str:
+    """Return what can be named, the package's own weights first."""
+    own = [f"{name} ({read_info(path).about})" for name, path in zoo().items()]
+    return (
+        f"{', '.join([*own, 'a .safetensors file'])}, a run folder, hf://owner/name, or published "
+        f"weights ({', '.join(PUBLISHED)})"
+    )
