@@ -203,7 +203,8 @@ def _refuse_relatives(shapes: Shapes, where: str) -> None:
         raise InputError(f"{where}: its arrays have no names; save them with names")
     if any(n.startswith(("rpn.", "head.", "backbone.")) for n in shapes):
         raise InputError(
-            f"{where}: is a weights file of fcis already; use it as it is, or add --half to halve it"
+            f"{where}: is a weights file of fcis already; use it as it is, or add --half for a "
+            "smaller one"
         )
     if "arg:stage1_unit1_bn1_gamma" in shapes:
         raise InputError(
