@@ -52,6 +52,14 @@ class Placed:
             slice(max(self.left, 0), min(self.left + w, width)),
         )
 
+    def inside(self, height: int, width: int) -> tuple[slice, slice]:
+        """Return the rows and columns of the silhouette that lie in an image, as `window` does."""
+        rows, columns = self.window(height, width)
+        return (
+            slice(rows.start - self.top, rows.stop - self.top),
+            slice(columns.start - self.left, columns.stop - self.left),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
@@ -91,10 +99,7 @@ class _Canvas:
         rows, columns = new.window(*self.owner.shape)
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return False
-        bits = new.silhouette.bits[
-            rows.start - new.top : rows.stop - new.top,
-            columns.start - new.left : columns.stop - new.left,
-        ]
+        bits = new.silhouette.bits[new.inside(*self.owner.shape)]
         seen = int(np.count_nonzero(bits))
         needed = max(_VISIBLE_PIXELS, math.ceil(_VISIBLE_SHARE * new.silhouette.bits.sum()))
         window = self.owner[rows, columns]
@@ -123,10 +128,7 @@ class _Canvas:
         whole = np.zeros((height + 2 * _GAP, width + 2 * _GAP), dtype=bool)
         rows, columns = new.window(height, width)
         whole[rows.start + _GAP : rows.stop + _GAP, columns.start + _GAP : columns.stop + _GAP] = (
-            new.silhouette.bits[
-                rows.start - new.top : rows.stop - new.top,
-                columns.start - new.left : columns.stop - new.left,
-            ]
+            new.silhouette.bits[new.inside(height, width)]
         )
         shifts = range(2 * _GAP + 1)
         near = np.zeros((height, width), dtype=bool)
@@ -156,7 +158,7 @@ class _Canvas:
         return self._pair_meets()
 
 
-def _often_small(rng: np.random.Generator) -> float:
+def often_small(rng: np.random.Generator) -> float:
     """Return u^1.5 for a uniform u, in operations that round the same way everywhere."""
     u = rng.random()
     return u * math.sqrt(u)
@@ -173,7 +175,7 @@ def _silhouette(
     """
     while True:
         if near is None:
-            diameter = MIN_SIDE + (1.25 * half - MIN_SIDE) * _often_small(rng)
+            diameter = MIN_SIDE + (1.25 * half - MIN_SIDE) * often_small(rng)
         else:
             diameter = near * (0.7 + 0.7 * rng.random())
         direction = upright_vector(rng)
@@ -248,7 +250,7 @@ def draw_layout(
         raise ValueError(
             f"size: expected sides of {MIN_IMAGE_SIDE} px or more, got {height, width}"
         )
-    count = MIN_OBJECTS + int((MAX_OBJECTS + 1 - MIN_OBJECTS) * _often_small(rng))
+    count = MIN_OBJECTS + int((MAX_OBJECTS + 1 - MIN_OBJECTS) * often_small(rng))
     # How many objects stand behind the pair; beyond the end means that there is no pair.
     has_pair = rng.random() < PAIR_SHARE and not apart
     behind = int(rng.integers(0, count - 1)) if has_pair else count

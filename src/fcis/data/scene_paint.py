@@ -38,22 +38,22 @@ def _stretch(values: Float32[np.ndarray, "n ..."], length: int) -> Float32[np.nd
     return values[lower] * (1.0 - share) + values[lower + 1] * share
 
 
-def _clouds(rng: np.random.Generator, h: int, w: int, cell: int) -> Gray:
+def clouds(rng: np.random.Generator, h: int, w: int, cell: int) -> Gray:
     """Return smooth noise from -1 to 1 with a grain of about `cell` pixels."""
     knots = _uniform(rng, (h // cell + 2, w // cell + 2))
     return np.ascontiguousarray(_stretch(_stretch(knots, h).T, w).T)
 
 
-def _ramp(direction: tuple[float, float], h: int, w: int) -> Gray:
+def ramp(direction: tuple[float, float], h: int, w: int) -> Gray:
     """Return for each pixel how far it lies along a direction, in pixels."""
     x = np.arange(w, dtype=np.float32) * direction[0]
     y = np.arange(h, dtype=np.float32) * direction[1]
     return y[:, None] + x[None, :]
 
 
-def _wave(ramp: Gray, period: float, shift: float) -> Gray:
+def _wave(along: Gray, period: float, shift: float) -> Gray:
     """Return a triangle wave from -1 to 1, clipped so that its flanks take a third of it."""
-    turns = ramp / period + shift
+    turns = along / period + shift
     turns = turns - np.floor(turns)
     return np.clip((np.abs(turns - 0.5) - 0.25) * 12.0, -1.0, 1.0)
 
@@ -68,17 +68,17 @@ def _pattern(rng: np.random.Generator, h: int, w: int) -> Gray:
         case "flat":
             return np.zeros((h, w), dtype=np.float32)
         case "gradient":
-            ramp = _ramp((x, y), h, w)
-            low, high = float(ramp.min()), float(ramp.max())
-            return (ramp - low) * (2.0 / max(high - low, 1.0)) - 1.0
+            along = ramp((x, y), h, w)
+            low, high = float(along.min()), float(along.max())
+            return (along - low) * (2.0 / max(high - low, 1.0)) - 1.0
         case "clouds":
-            return _clouds(rng, h, w, max(3, int(period / 2)))
+            return clouds(rng, h, w, max(3, int(period / 2)))
         case "noise":
             return _uniform(rng, (h, w))
         case "stripes":
-            return _wave(_ramp((x, y), h, w), period, shift)
-    stripes = _wave(_ramp((x, y), h, w), period, shift)
-    crossing = _wave(_ramp((-y, x), h, w), period, side_shift)
+            return _wave(ramp((x, y), h, w), period, shift)
+    stripes = _wave(ramp((x, y), h, w), period, shift)
+    crossing = _wave(ramp((-y, x), h, w), period, side_shift)
     return stripes * crossing if kind == "checks" else np.minimum(stripes, crossing)
 
 
@@ -101,9 +101,9 @@ def _background(rng: np.random.Generator, h: int, w: int) -> Picture:
     """Return a picture of two colours that run into each other, clouds and a faint pattern."""
     base = rng.integers(40, 216, 3).astype(np.float32)
     span = 36.0 * _uniform(rng, (3,))
-    share = 0.6 * _clouds(rng, h, w, max(h, w)) + 0.4 * _clouds(rng, h, w, max(12, max(h, w) // 6))
+    share = 0.6 * clouds(rng, h, w, max(h, w)) + 0.4 * clouds(rng, h, w, max(12, max(h, w) // 6))
     texture = 0.5 * _pattern(rng, h, w)
-    grain = _clouds(rng, h, w, 3) * np.float32(4.0 + 8.0 * rng.random())
+    grain = clouds(rng, h, w, 3) * np.float32(4.0 + 8.0 * rng.random())
     swing = _swing(rng)
     picture = np.empty((h, w, 3), dtype=np.float32)
     for channel in range(3):
@@ -115,9 +115,8 @@ def _background(rng: np.random.Generator, h: int, w: int) -> Picture:
 def _draw(picture: Picture, placed: Placed, colour: Colour, rng: np.random.Generator) -> None:
     """Draw one object over the picture, with smooth edges."""
     rows, columns = placed.window(picture.shape[0], picture.shape[1])
-    top, left = rows.start - placed.top, columns.start - placed.left
-    h, w = rows.stop - rows.start, columns.stop - columns.start
-    cover = placed.silhouette.cover[top : top + h, left : left + w]
+    cover = placed.silhouette.cover[placed.inside(picture.shape[0], picture.shape[1])]
+    h, w = cover.shape
     texture = _pattern(rng, h, w)
     swing = _swing(rng)
     for channel in range(3):

@@ -107,8 +107,25 @@ def scene_record(
     Raises:
         ValueError: the seed or the index is negative, or a side is under 64 px.
     """
-    height, width = size
     layout = _layout(seed, index, size, apart=apart)
+    return ImageRecord(
+        id=index + 1,
+        file_name=f"scene-{seed}-{index:06d}.png",
+        height=size[0],
+        width=size[1],
+        source=SceneSource(seed=seed, index=index, size=size, apart=apart),
+        annotations=annotations_of(layout, first_id=_IDS_PER_SCENE * index + 1),
+    )
+
+
+def annotations_of(layout: Layout, *, first_id: int) -> tuple[Annotation, ...]:
+    """Return the objects of a layout as annotations: their visible pixels, tight boxes of these.
+
+    Args:
+        layout: its labels become category ids.
+        first_id: of the annotations, which count from there.
+    """
+    height, width = layout.owner.shape
     annotations: list[Annotation] = []
     for number, placed in enumerate(layout.objects):
         crop = layout.visible(number)
@@ -116,21 +133,14 @@ def scene_record(
         box = (crop.left, crop.top, crop.left + columns, crop.top + rows)
         annotations.append(
             Annotation(
-                id=_IDS_PER_SCENE * index + number + 1,
+                id=first_id + number,
                 category_id=placed.label,
                 box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
                 mask=rle_from_crop(crop, height, width),
                 area=float(crop.area),
             )
         )
-    return ImageRecord(
-        id=index + 1,
-        file_name=f"scene-{seed}-{index:06d}.png",
-        height=height,
-        width=width,
-        source=SceneSource(seed=seed, index=index, size=size, apart=apart),
-        annotations=tuple(annotations),
-    )
+    return tuple(annotations)
 
 
 def scene_dataset(
