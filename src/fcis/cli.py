@@ -125,7 +125,7 @@ def _add_demo(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser = add_command(
         commands,
         "demo",
-        "train on synthetic scenes for a few minutes and show what was learnt",
+        "find objects in images that it draws itself, and train on such images",
         "fcis demo --out demo",
     )
     parser.add_argument(

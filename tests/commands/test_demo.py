@@ -1,45 +1,90 @@
+"""`fcis demo` with weights in the package: untrained stand-ins for them."""
+
+import csv
 import json
 from dataclasses import replace
 
+import pytest
 from PIL import Image
 
-from fcis.commands import demo
+from fcis.commands import demo, demo_training
+from fcis.data import cell_scenes, scenes
 from fcis.recipes import named_recipe
 
 
-def test_demo_leaves_figures_and_pictures(fcis, tmp_path, monkeypatch):
-    tiny = replace(named_recipe("tiny"), name="demo")
-    short = replace(tiny, training=replace(tiny.training, steps=4))
-    monkeypatch.setattr(demo, "demo_recipe", lambda: short)
-    monkeypatch.setattr(demo, "TRAIN_SCENES", 4)
-    monkeypatch.setattr(demo, "HELD_OUT_SCENES", 3)
-    code, out, _ = fcis("demo", "--out", tmp_path / "demo", "--device", "cpu")
+@pytest.fixture
+def both(add_to_zoo):
+    """Put weights of both names into the zoo."""
+    add_to_zoo(demo.NUCLEI, "fluorescence", cell_scenes.CATEGORIES)
+    add_to_zoo(demo.SCENES, "drawn shapes", scenes.CATEGORIES)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Let the demo draw and train as little as is possible."""
+    recipe = replace(named_recipe("tiny"), name="demo")
+    recipe = replace(recipe, training=replace(recipe.training, steps=2, workers=0))
+    monkeypatch.setattr(demo, "short_recipe", lambda: recipe)
+    for name, value in (("SHOWN", 2), ("_TRAIN_SCENES", 2), ("_VAL_SCENES", 1), ("_SIDE", 64)):
+        monkeypatch.setattr(demo, name, value)
+
+
+def test_pictures_come_first_then_training(fcis, both, tiny, tmp_path):
+    out = tmp_path / "demo"
+    code, text, _ = fcis("demo", "--out", out, "--device", "cpu")
     assert code == 0
-    folder = tmp_path / "demo"
-    assert json.loads((folder / "figures.json").read_text())["images"] == 3
-    assert isinstance(json.loads((folder / "predictions.json").read_text()), list)
-    pictures = sorted(p.name for p in (folder / "overlays").iterdir())
-    assert pictures == [f"scene-2-{i:06d}.overlay.png" for i in range(3)] + ["sheet.png"]
-    Image.open(folder / "overlays" / "sheet.png").load()
-    for text in ("mask AP50 on 3 held-out scenes: ", f"--weights {folder / 'run'}"):
-        assert text in out
+    parts = [
+        "2 drawn images with the weights nuclei (fluorescence):",
+        f"  first picture: {out / 'nuclei' / 'cells-2-000000.overlay.png'}",
+        "0 objects found; mask AP50 0.000",
+        "2 drawn images with the weights scenes (drawn shapes):",
+        f"  first picture: {out / 'scenes' / 'scene-2-000000.overlay.png'}",
+        "training a network from scratch on drawn scenes, 2 steps:",
+        "  the loss went from ",
+        "; 2500 steps are usual",
+        f"  losses:        {out / 'run' / 'curves.png'}",
+        "next:\n  fcis predict YOUR_IMAGES --weights nuclei\n",
+    ]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    for name, stem, source in (("nuclei", "cells", 1), ("scenes", "scene", 8)):
+        folder = out / name
+        pictures = sorted(path.name for path in folder.glob("*.png"))
+        assert pictures == [f"{stem}-2-{i:06d}.overlay.png" for i in range(2)] + ["sheet.png"]
+        assert Image.open(folder / "sheet.png").width > 512
+        found = json.loads((folder / "predictions.json").read_text())
+        assert {result["category_id"] for result in found} <= set(range(1, source + 1)) and found
+        assert json.loads((folder / "figures.json").read_text())["images"] == 2
+    with (out / "run" / "metrics.csv").open() as file:
+        assert sum(bool(row["loss"]) for row in csv.DictReader(file)) >= 1
+    # once more into the same folder, whose run is over
+    code, again, _ = fcis("demo", "--out", out, "--device", "cpu")
+    assert (code, again) == (0, text)
 
 
-def test_train_and_held_out_scenes_differ():
-    assert demo.TRAIN_SEED != demo.HELD_OUT_SEED
+@pytest.mark.parametrize("lacking", [demo.NUCLEI, demo.SCENES])
+def test_without_one_of_them_it_trains(fcis, both, zoo_folder, monkeypatch, lacking, tmp_path):
+    seen = []
+    monkeypatch.setattr(demo_training, "run", lambda options: seen.append(options.out) or 0)
+    (zoo_folder / f"{lacking}.safetensors").unlink()
+    assert fcis("demo", "--out", tmp_path / "demo")[0] == 0
+    assert seen == [tmp_path / "demo"]
 
 
-def test_recipe_is_that_of_the_scenes_with_anchors_for_enlarged_small_ones():
-    recipe, base = demo.demo_recipe(), named_recipe("scenes")
-    assert recipe.model.backbone == base.model.backbone
-    assert recipe.model.head == base.model.head
-    side = demo._SIDE * recipe.model.preprocessing.zoom
-    assert recipe.training.augmentation.crop == side
-    assert 16 * recipe.model.preprocessing.zoom <= min(recipe.model.rpn.anchor_sizes)
-    assert max(recipe.model.rpn.anchor_sizes) <= side / 2
-
-
-def test_unwritable_out(refused, tmp_path):
+def test_an_unwritable_folder(refused, both, tmp_path):
     (tmp_path / "file").write_text("")
     error = refused("demo", "--out", tmp_path / "file" / "demo")
     assert "the folder cannot be made (Not a directory); choose another --out" in error
+
+
+def test_the_recipe_is_that_of_the_scenes_but_short():
+    recipe, base = demo.short_recipe(), named_recipe("scenes")
+    assert recipe.model == base.model
+    assert recipe.training.steps == demo.STEPS < base.training.steps / 10
+    assert recipe.training.optimiser.lr == base.training.optimiser.lr
+    assert recipe.training.augmentation.crop == demo._SIDE
+
+
+def test_what_is_shown_was_not_trained_on():
+    seeds = {demo._SEED, demo._TRAIN_SEED, demo._VAL_SEED}
+    assert len(seeds) == 3

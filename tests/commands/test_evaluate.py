@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from fcis.build import build_model
-from fcis.commands.evaluate import dataset_ids, write_picture
+from fcis.commands.evaluate import dataset_ids, evaluate_predictor, write_picture
+from fcis.data.coco import read_coco
 from fcis.data.dataset import Category, Dataset
 from fcis.errors import InputError
 from fcis.evaluation.confusion import Confusion, draw_confusion
-from fcis.predictor import Predictor
+from fcis.predictor import Predictor, load_predictor
 from fcis.weights.file import load_weights, read_info, save_weights
 
 
@@ -37,6 +38,14 @@ def perfect(monkeypatch):
         return [found for _ in images]
 
     monkeypatch.setattr(Predictor, "detect", detect)
+
+
+def test_detections_can_be_watched(annotate, tiny_weights, tmp_path, perfect):
+    predictor, seen = load_predictor(tiny_weights), []
+    dataset = read_coco(annotate(tmp_path))
+    _, found = evaluate_predictor(predictor, dataset, watch=seen.append)
+    assert [instances.image_id for instances in seen] == [7, 9]
+    assert evaluate_predictor(predictor, dataset)[1] == found and len(found) == 2
 
 
 def test_weights_by_name(fcis, annotate, add_to_zoo, tmp_path, perfect):

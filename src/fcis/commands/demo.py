@@ -1,79 +1,121 @@
-"""`fcis demo`: train on synthetic scenes for a few minutes and show what was learnt."""
+"""`fcis demo`: find objects in drawn images with weights of the package, then train a little."""
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
+
+from fcis.commands import demo_training
 from fcis.commands.common import make_folder, write_json
 from fcis.commands.evaluate import evaluate_predictor
+from fcis.commands.pictures import OVERLAY
+from fcis.data.cell_scenes import cell_dataset
 from fcis.data.dataset import Dataset
 from fcis.data.scenes import scene_dataset
 from fcis.devices import choose_device
-from fcis.predictor import Predictor, load_predictor
+from fcis.instances import Instances
+from fcis.loading import load_any
+from fcis.predictor import Predictor
 from fcis.recipe import Recipe
 from fcis.recipes import named_recipe
-from fcis.training.run import BEST, for_dataset, train
+from fcis.training.metrics import CURVES, read_metrics
+from fcis.training.run import for_dataset, train
 from fcis.visualize import contact_sheet
+from fcis.weights.catalog import zoo
 
-TRAIN_SCENES, HELD_OUT_SCENES = 1500, 64
-TRAIN_SEED, HELD_OUT_SEED = 1, 2
-_SIDE = 128  # px of a scene; small scenes, enlarged, show the network more of them in the time
-_PICTURES = 12
+NUCLEI, SCENES = "nuclei", "scenes"
+SHOWN = 8  # images of each kind
+STEPS = 60
+_SEED, _TRAIN_SEED, _VAL_SEED = 2, 1, 3
+_TRAIN_SCENES, _VAL_SCENES = 200, 4
+_SIDE = 192  # px of a scene to train on
+SHEET = "sheet.png"
+FOUND, FIGURES = "predictions.json", "figures.json"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, measure on held-out scenes, draw overlays, and say where everything is."""
+    """Show what the weights of the package find, and what training does, and how to go on."""
+    if not {NUCLEI, SCENES} <= zoo().keys():
+        return demo_training.run(options)
     out = options.out
     make_folder(out)
     device = choose_device(options.device)
-    print(
-        f"Training on {TRAIN_SCENES} synthetic scenes, where shape alone tells the categories; "
-        f"{HELD_OUT_SCENES} others are held out."
-    )
-    train_set = scene_dataset(TRAIN_SCENES, TRAIN_SEED, size=(_SIDE, _SIDE))
-    held_out = scene_dataset(HELD_OUT_SCENES, HELD_OUT_SEED, size=(_SIDE, _SIDE))
-    recipe = for_dataset(demo_recipe(), train_set)
-    result = train(recipe, train_set, held_out, out / "run", resume=True, device=device)
-    predictor = load_predictor(out / "run" / BEST, device=device)
-    report, found = evaluate_predictor(predictor, held_out)
-    write_json(out / "predictions.json", found)
-    write_json(out / "figures.json", report.to_json())
-    draw_scenes(predictor, held_out, out / "overlays")
-    print(report.summary())
-    print(f"mask AP50 on {len(held_out)} held-out scenes: {report.segm.ap_50 or 0.0:.3f}")
-    print(f"trained in {result.seconds / 60:.1f} min: {out / 'run'}")
-    print(f"overlays:    {out / 'overlays'} (all in one: {out / 'overlays' / 'sheet.png'})")
-    print(f"detections:  {out / 'predictions.json'}")
-    print(f"try it:      fcis predict YOUR_IMAGES --weights {out / 'run'}")
+    images = {NUCLEI: cell_dataset(SHOWN, _SEED), SCENES: scene_dataset(SHOWN, _SEED)}
+    for name, dataset in images.items():
+        show(name, dataset, out / name, device)
+    show_training(out / "run", device)
+    print("next:")
+    print(f"  fcis predict YOUR_IMAGES --weights {NUCLEI}")
+    print(f"  fcis info {NUCLEI}")
+    print(f"  fcis train --train DATA --val DATA --recipe nuclei-cpu --weights {NUCLEI}")
     return 0
 
 
-def demo_recipe() -> Recipe:
-    """Return the recipe `scenes` for small scenes and a few minutes."""
-    base = named_recipe("scenes")
-    model = replace(
-        base.model,
-        rpn=replace(base.model.rpn, anchor_sizes=(24.0, 36.0, 54.0, 80.0)),
-        preprocessing=replace(base.model.preprocessing, zoom=1.5),
-    )
+def show(name: str, dataset: Dataset, folder: Path, device: str) -> None:
+    """Find the objects of drawn images, and leave overlays, detections and figures in a folder."""
+    predictor = load_any(name, device=device)
+    print(f"{len(dataset)} drawn images with the weights {name} ({predictor.info.about}):")
+    make_folder(folder)
+    sheet = _Sheet(predictor, folder)
+    report, found = evaluate_predictor(predictor, dataset, watch=sheet.add)
+    sheet.write()
+    write_json(folder / FOUND, found)
+    write_json(folder / FIGURES, report.to_json())
+    figure = report.segm.ap_50 or 0.0
+    print(f"  {sheet.instances} objects found; mask AP50 {figure:.3f}", flush=True)
+    print(f"  all images:    {folder / SHEET}")
+    print(f"  detections:    {folder / FOUND}")
+
+
+def show_training(folder: Path, device: str) -> None:
+    """Train from scratch for so long that the loss falls; far too short to find anything."""
+    recipe = short_recipe()
+    print(f"training a network from scratch on drawn scenes, {recipe.training.steps} steps:")
+    train_set = scene_dataset(_TRAIN_SCENES, _TRAIN_SEED, size=(_SIDE, _SIDE))
+    val_set = scene_dataset(_VAL_SCENES, _VAL_SEED, size=(_SIDE, _SIDE))
+    recipe = for_dataset(recipe, train_set)
+    train(recipe, train_set, val_set, folder, resume=True, device=device)
+    losses = [float(row["loss"]) for row in read_metrics(folder) if row["loss"]]
+    whole = named_recipe(SCENES).training.steps
+    print(f"  the loss went from {losses[0]:.2f} to {losses[-1]:.2f}; {whole} steps are usual")
+    print(f"  losses:        {folder / CURVES}")
+
+
+def short_recipe() -> Recipe:
+    """Return the recipe `scenes` for a look at training."""
+    base = named_recipe(SCENES)
     training = replace(
         base.training,
-        steps=1000,
+        steps=STEPS,
         validate_every=0,
         workers=0,  # few cores: a second process would take more from the first than it gives
-        optimiser=replace(base.training.optimiser, warmup_steps=50),
-        augmentation=replace(base.training.augmentation, crop=192),
+        optimiser=replace(base.training.optimiser, warmup_steps=10),
+        augmentation=replace(base.training.augmentation, crop=_SIDE),
     )
-    return replace(base, name="demo", model=model, training=training)
+    return replace(base, name="demo", training=training)
 
 
-def draw_scenes(predictor: Predictor, dataset: Dataset, folder: Path) -> None:
-    """Write overlays of the first images and one sheet of them."""
-    make_folder(folder)
-    pictures = []
-    for record in dataset.images[:_PICTURES]:
-        (found,) = predictor.detect([record.read()])
-        picture = predictor.shown(found).draw()
-        picture.save(folder / f"{record.file_name.rsplit('.', 1)[0]}.overlay.png")
-        pictures.append(picture)
-    contact_sheet(pictures, columns=4).save(folder / "sheet.png")
+class _Sheet:
+    """Overlays of images in the order in which they are looked at, and all of them in one."""
+
+    def __init__(self, predictor: Predictor, folder: Path) -> None:
+        self._predictor = predictor
+        self._folder = folder
+        self._pictures: list[Image.Image] = []
+        self.instances = 0
+
+    def add(self, found: Instances) -> None:
+        """Write the overlay of an image; of the first one, say where it is at once."""
+        shown = self._predictor.shown(found)
+        picture = shown.draw()
+        path = self._folder / f"{Path(found.file_name).stem}{OVERLAY}"
+        picture.save(path)
+        if not self._pictures:
+            print(f"  first picture: {path}", flush=True)
+        self._pictures.append(picture)
+        self.instances += len(shown)
+
+    def write(self) -> None:
+        """Write the sheet of all overlays."""
+        contact_sheet(self._pictures, columns=4).save(self._folder / SHEET)

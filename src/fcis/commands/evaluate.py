@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from fcis.evaluation.confusion import draw_confusion
 from fcis.evaluation.records import MIN_SCORE
 from fcis.evaluation.reliability import Reliability, draw_reliability
 from fcis.evaluation.report import Report, evaluate
+from fcis.instances import Instances
 from fcis.predictor import Predictor
 from fcis.tiling.plan import plan_tiles
 from fcis.weights.file import WeightsInfo
@@ -104,15 +106,20 @@ def _check_picture(option: str, path: Path) -> None:
 
 
 def evaluate_predictor(
-    predictor: Predictor, dataset: Dataset
+    predictor: Predictor, dataset: Dataset, *, watch: Callable[[Instances], None] | None = None
 ) -> tuple[Report, list[CocoDetection]]:
     """Return the figures of a predictor on a dataset, and its detections, low scores included.
+
+    Args:
+        predictor: of the categories of the dataset.
+        dataset: the truth.
+        watch: is given the detections in each image as they are found.
 
     Raises:
         InputError: the weights know other categories than the dataset, or an image cannot be
             read.
     """
-    found, seconds = _detect(predictor, dataset)
+    found, seconds = _detect(predictor, dataset, watch)
     return _figures(predictor, dataset, found, seconds), found
 
 
@@ -174,7 +181,9 @@ def reliability_curves(
     return {"scores": curve}
 
 
-def _detect(predictor: Predictor, dataset: Dataset) -> tuple[list[CocoDetection], float]:
+def _detect(
+    predictor: Predictor, dataset: Dataset, watch: Callable[[Instances], None] | None = None
+) -> tuple[list[CocoDetection], float]:
     """Return all detections in a dataset, with its category ids, and the seconds an image took."""
     ids = dataset_ids(predictor.info, dataset)
     found: list[CocoDetection] = []
@@ -182,6 +191,8 @@ def _detect(predictor: Predictor, dataset: Dataset) -> tuple[list[CocoDetection]
     detected = predictor.detect_dataset(dataset)
     for instances in progress(detected, total=len(dataset), what="evaluating"):
         found += replace(instances, category_ids=(0, *ids)).to_coco()
+        if watch is not None:
+            watch(instances)
     seconds = (time.perf_counter() - started) / max(1, len(dataset))
     return found, seconds
 
