@@ -1,0 +1,100 @@
+"""Write the card of weights in the package from what they say of themselves and from results.
+
+Results are lines of results/NAME.jsonl with `seed`, `segm`, `dsb`, `minutes` and `processor`, one
+for each training of the same recipe. What stands in the card from the line `## Limits` on is
+written by hand, pictures too, and stays when the card is made anew.
+
+    python benchmarks/zoo_card.py nuclei --results zoo-nuclei --seed 0
+"""
+
+import argparse
+import json
+import statistics
+
+from records import RESULTS
+
+from fcis.commands.common import size_text
+from fcis.weights.catalog import ZOO, zoo
+from fcis.weights.file import WeightsInfo, read_info
+
+HAND = "## Limits\n"
+FIRST_HAND = f"{HAND}\nNot written yet.\n"
+
+
+def table(runs: list[dict], seed: int) -> list[str]:
+    """Return the figures of the run with that seed, and mean and spread of all runs."""
+    figures = [
+        {k: v for k, v in run["segm"].items() if v is not None}
+        | {f"correct at IoU {iou}": run["dsb"][iou] for iou in ("0.50", "0.75", "0.90")}
+        for run in runs
+    ]
+    own = figures[[run["seed"] for run in runs].index(seed)]
+    lines = [
+        f"| mask figure | these weights | mean of {len(runs)} seeds | standard deviation |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, value in own.items():
+        values = [f[name] for f in figures]
+        spread = f"{statistics.stdev(values):.3f}" if len(values) > 1 else "-"
+        lines.append(f"| {name} | {value:.3f} | {statistics.mean(values):.3f} | {spread} |")
+    return lines
+
+
+def training(runs: list[dict], seed: int) -> list[str]:
+    """Return how and where the run with that seed was trained."""
+    run = next(run for run in runs if run["seed"] == seed)
+    facts = {
+        "seed": seed,
+        "steps": run.get("steps"),
+        "time": f"{run['minutes']:.0f} minutes" if "minutes" in run else None,
+        "hardware": run.get("device") or f"{run['processor']}, {run['threads']} threads",
+        "code": f"commit {run['commit']}, torch {run['torch']}",
+        "validation": run.get("val"),
+    }
+    return [f"- {name}: {value}" for name, value in facts.items() if value not in (None, "")]
+
+
+def card(name: str, info: WeightsInfo, size: int, runs: list[dict], seed: int, hand: str) -> str:
+    """Return the text of the card."""
+    lines = [
+        f"# {name}: {info.about}",
+        "",
+        f"    fcis predict IMAGES --weights {name}",
+        "",
+        f"- trained on: {info.training_data}",
+        f"- licence of the weights: {info.licence}",
+        f"- classes: {', '.join(info.model.class_names)}",
+        f"- file: {size_text(size)}, kernels in half precision",
+        "",
+        "## Training",
+        "",
+        f"- recipe: {info.recipe}",
+        *training(runs, seed),
+        "",
+        "## Figures",
+        "",
+        *table(runs, seed),
+        "",
+    ]
+    return "\n".join(lines) + "\n" + hand
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--results", required=True, help="results/NAME.jsonl without .jsonl")
+    parser.add_argument("--seed", type=int, required=True, help="of the run these weights are of")
+    options = parser.parse_args()
+    lines = (RESULTS / f"{options.results}.jsonl").read_text().splitlines()
+    path, old = zoo()[options.name], ZOO / f"{options.name}.md"
+    before = old.read_text() if old.is_file() else FIRST_HAND
+    text = card(
+        options.name,
+        read_info(path),
+        path.stat().st_size,
+        [json.loads(line) for line in lines],
+        options.seed,
+        before[before.index(HAND) :],
+    )
+    old.write_text(text)
+    print(old)
