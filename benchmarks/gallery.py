@@ -43,7 +43,8 @@ def main() -> None:
         if not equals:
             parser.error(f"{pair}: expected WEIGHTS=DATA")
         drawn += pictures(weights, address, options.count)
-    contact_sheet(drawn, options.columns).save(options.target, optimize=True)
+    sheet = contact_sheet(drawn, options.columns)
+    sheet.quantize(192, dither=Image.Dither.NONE).save(options.target, optimize=True)
 
 
 if __name__ == "__main__":
