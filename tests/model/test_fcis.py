@@ -10,6 +10,7 @@ from fcis.boxes import large_enough, to_original
 from fcis.build import build_model
 from fcis.conventions import CHAINERCV, PAPER, RELEASE
 from fcis.model.joint import dense_grids, mask_rois, score_rois
+from fcis.model.suppression import soft_scores
 from fcis.ops import definition
 from fcis.ops.sampling import AssemblyRule, RoIs
 from fcis.predictor import load_predictor
@@ -116,6 +117,27 @@ def test_detections_are_reproducible():
         assert_same(one, two)
     (other, *_) = lively(recipe, seed=1).detect(together)
     assert other.scores.tolist() != one.scores.tolist()
+
+
+def test_masks_suppress_softly():
+    """Scores of all candidates, lowered by masks; then the least score and the number hold."""
+    recipe = tiny()
+    loose = replace(recipe.detection, nms=0.7, max_detections=60, min_score=0.0)
+    soft = replace(loose, mask_suppression="soft", max_detections=30, min_score=0.05)
+    batch, _ = batch_of(SIZES[:1], recipe)
+    model = lively(replace(recipe, detection=loose))
+    (plain,) = model.detect(batch)
+    model.recipe = replace(recipe, detection=soft)
+    (found,) = model.detect(batch)
+    expected = soft_scores(plain.scores, plain.labels, plain.crops)
+    order = np.argsort(-expected, kind="stable")
+    kept = [i for i in order if expected[i] >= 0.05][:30]
+    assert len(plain) == 60 and order.tolist() != list(range(60))
+    assert 0 < len(kept) < (expected > 0).sum()
+    np.testing.assert_allclose(found.scores, expected[kept], atol=1e-6)
+    assert found.labels.tolist() == plain.labels[kept].tolist()
+    for crop, i in zip(found.crops, kept, strict=True):
+        assert np.array_equal(crop.bits, plain.crops[i].bits)
 
 
 def test_names_and_ids_of_the_dataset():

@@ -7,10 +7,11 @@ knows of it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from fcis.masks import MaskCrop
 from fcis.model.backbone import Backbone, Conv5, build_backbone
 from fcis.model.joint import dense_grids, inside_probability
 from fcis.model.rpn import RPN, propose
+from fcis.model.suppression import soft_scores
 from fcis.model.voting import MaskGrids, Selection, select, vote, voting_pairs, whole_pixels
 from fcis.recipe import ModelRecipe
 from fcis.structures import Features, ImageBatch, Proposals, RoIMasks, RoIScores, RPNOutput
@@ -254,7 +256,7 @@ class Detector(nn.Module, ABC, Generic[Maps]):
     ) -> Instances:
         """Return the detections whose mask is not empty."""
         found = [i for i, crop in enumerate(crops) if crop is not None]
-        return Instances(
+        instances = Instances(
             size=size,
             scores=selection.scores.cpu().numpy().astype("float32")[found],
             labels=selection.labels.cpu().numpy().astype("int64")[found],
@@ -262,3 +264,10 @@ class Detector(nn.Module, ABC, Generic[Maps]):
             class_names=("background", *self.recipe.class_names),
             category_ids=(0, *self.recipe.category_ids),
         )
+        recipe = self.recipe.detection
+        if recipe.mask_suppression == "none":
+            return instances
+        scores = soft_scores(instances.scores, instances.labels, instances.crops)
+        order = np.argsort(-scores, kind="stable")
+        order = order[scores[order] >= recipe.min_score][: recipe.max_detections]
+        return replace(instances, scores=scores).select(order)

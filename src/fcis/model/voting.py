@@ -23,6 +23,8 @@ from fcis.model.pasting import MaskGrids, foreground, through_grid, tight_crop
 from fcis.model.rpn import suppress
 from fcis.recipe import DetectionRecipe
 
+_CANDIDATES = 2  # times `max_detections` that are voted on where masks decide which of them stay
+
 
 def select(
     boxes: Float[Tensor, "roi 4"],
@@ -35,7 +37,7 @@ def select(
     Args:
         boxes: in pixels of the original image.
         probabilities: of all categories, background first.
-        recipe: `nms`, `min_score`, `max_detections`, `merge_iou`.
+        recipe: `nms`, `min_score`, `max_detections`, `merge_iou`, `mask_suppression`.
         conventions: `assignment`, `nms_at_equal`, `merge_at_equal`.
 
     Official: lib/mask/mask_transform.py:140-160, 177-180 @309f6c9, which keeps more than
@@ -46,8 +48,9 @@ def select(
     else:
         rois, labels = _each_category(boxes, probabilities, recipe, conventions)
     scores, order = probabilities[rois, labels].sort(descending=True, stable=True)
-    order = order[: recipe.max_detections]
-    rois, labels, scores = rois[order], labels[order], scores[: recipe.max_detections]
+    most = recipe.max_detections * (1 if recipe.mask_suppression == "none" else _CANDIDATES)
+    order = order[:most]
+    rois, labels, scores = rois[order], labels[order], scores[:most]
     overlap = box_iou(boxes[rois], boxes)
     limit = recipe.merge_iou
     supports = overlap >= limit if conventions.merge_at_equal else overlap > limit
