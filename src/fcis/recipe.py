@@ -302,6 +302,9 @@ class Augmentation:
         blur: largest standard deviation of a Gaussian blur, px after resizing.
         noise: largest standard deviation of Gaussian noise, as a share of 255 levels; all
             channels get the same, so that grey stays grey.
+        elastic: largest strength of a smooth deformation: root mean square of the shifts of pixels
+            along an axis, px after resizing.
+        elastic_smoothness: px over which these shifts change.
     """
 
     flip: float = 0.5
@@ -321,6 +324,8 @@ class Augmentation:
     channel_gain: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
+    elastic: float = 0.0
+    elastic_smoothness: float = 16.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,8 @@ BAD = {
     "augmentation.channel_gain": ("-1", "is -1.0, expected at least 0"),
     "augmentation.blur": ("-1", "is -1.0, expected at least 0"),
     "augmentation.noise": ("-1", "is -1.0, expected at least 0"),
+    "augmentation.elastic": ("-1", "is -1.0, expected at least 0"),
+    "augmentation.elastic_smoothness": ("0", "is 0.0, expected above elastic: .* inside out"),
 }
 
 

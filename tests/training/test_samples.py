@@ -53,6 +53,7 @@ CHANGES = {
     "scale": {"scale": (0.7, 1.6)},
     "crop": {"crop": 40},
     "larger crop": {"crop": 150},
+    "elastic": {"elastic": 2.0, "elastic_smoothness": 12.0},
     "all": {
         "flip": 0.5,
         "flip_vertical": 0.5,
@@ -61,6 +62,7 @@ CHANGES = {
         "crop": 48,
     },
 }
+CHANGES["all, and elastic"] = CHANGES["all"] | {"elastic": 2.0}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -139,6 +141,21 @@ def test_intensity_changes_leave_the_geometry_alone(plain):
         assert first.plan == second.plan
         for a, b in zip(first.truth.masks, second.truth.masks, strict=True):
             assert torch.equal(a.values, b.values)
+
+
+def test_elastic_deformation_leaves_all_other_choices_as_they_were(plain):
+    dataset = dataset_of([painted_record()])
+    others = CHANGES["all"] | {"brightness": 0.2, "gamma": 0.3, "noise": 0.1, "elastic": 0.0}
+    without = TrainingSamples(dataset, plain(**others))
+    hardly = TrainingSamples(dataset, plain(**others | {"elastic": 1e-6}))
+    strongly = TrainingSamples(dataset, plain(**others | {"elastic": 3.0}))
+    for number in range(5):
+        first, second = without[number], hardly[number]
+        assert first.plan == second.plan
+        assert torch.equal(first.truth.labels, second.truth.labels)
+        torch.testing.assert_close(first.pixels, second.pixels, atol=1e-2, rtol=0)
+        assert_same(strongly[number], strongly[number])
+        assert not torch.allclose(first.pixels, strongly[number].pixels, atol=1.0)
 
 
 def test_brightness_contrast_and_gamma_do_what_they_say(plain):

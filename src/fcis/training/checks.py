@@ -188,6 +188,7 @@ def _augmentation_rules(change: Augmentation) -> list[_Rule]:
         "channel_gain": change.channel_gain,
         "blur": change.blur,
         "noise": change.noise,
+        "elastic": change.elastic,
     }
     above = change.crop_above
     low, high = change.scale
@@ -195,6 +196,12 @@ def _augmentation_rules(change: Augmentation) -> list[_Rule]:
         *((f"augmentation.{n}", v, 0 <= v <= 1, "0 to 1") for n, v in chances.items()),
         *((f"augmentation.{n}", v, v >= 0, "at least 0") for n, v in strengths.items()),
         ("augmentation.hue", change.hue, 0 <= change.hue <= 0.5, "0 to 0.5"),
+        (
+            "augmentation.elastic_smoothness",
+            change.elastic_smoothness,
+            change.elastic_smoothness > change.elastic,
+            "above elastic: content would be turned inside out",
+        ),
         ("augmentation.sides", change.sides, all(n >= 1 for n in change.sides), "sides above 0"),
         ("augmentation.scale", change.scale, 0 < low <= high, "two rising factors above 0"),
         ("augmentation.crop", change.crop, change.crop >= 0, "at least 0"),

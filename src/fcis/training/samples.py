@@ -18,6 +18,7 @@ from fcis.preprocess import Resize, normalise, plan_resize, stretch_levels
 from fcis.recipe import Augmentation, Preprocessing, Recipe
 from fcis.training.balance import epoch_length, epoch_order, repeat_factors
 from fcis.training.batch import ObjectMask, Sample, Truth
+from fcis.training.elastic import draw_shifts, pulled
 from fcis.training.jitter import jitter_colour, jitter_light
 from fcis.training.paste import paste, pick_objects
 from fcis.training.windows import (
@@ -138,12 +139,14 @@ def make_sample(
     """
     model, change = recipe.model, recipe.training.augmentation
     # streams of their own, so that switching these on leaves all other choices as they were
-    paste_rng, colour_rng = rng.spawn(2)
+    paste_rng, colour_rng, elastic_rng = rng.spawn(3)
     size = (image.record.height, image.record.width)
     window = _draw_window(size, recipe, rng)
     view = _draw_mirrors(change, rng).of(_show(image, window, recipe))
     if change.paste and paste_rng.random() < change.paste:
         view = _draw_pasted(view, another(paste_rng), recipe, paste_rng)
+    if change.elastic:
+        view = _draw_pulled(view, change, elastic_rng)
     levels = jitter_colour(jitter_light(view.levels, change, rng), change, colour_rng)
     if model.conventions.resize == "levels":
         levels = np.rint(levels)
@@ -249,3 +252,10 @@ def _draw_pasted(view: View, image: Annotated, recipe: Recipe, rng: np.random.Ge
     whole = _draw_scale((image.record.height, image.record.width), recipe, rng)
     other = mirrors.of(_show(image, random_crop(whole, size, rng), recipe))
     return paste(view, pick_objects(other, rng))
+
+
+def _draw_pulled(view: View, change: Augmentation, rng: np.random.Generator) -> View:
+    """Deform a view at a strength of its own."""
+    size = (view.levels.shape[0], view.levels.shape[1])
+    strength = float(rng.uniform(0, change.elastic))
+    return pulled(view, draw_shifts(size, strength, change.elastic_smoothness, rng))
