@@ -9,15 +9,15 @@ dilates the first block of conv5 as the paper's network does. Parameters have to
 from collections.abc import Sequence
 from typing import Literal
 
-import timm
 import torch
 from jaxtyping import Float
-from timm.models import adapt_input_conv
 from timm.models.resnet import BasicBlock, Bottleneck, downsample_conv
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fcis.errors import InputError
+from fcis.model.canvas import by_size, on_canvas
+from fcis.model.imagenet import load_imagenet
 from fcis.recipe import BackboneRecipe
 from fcis.structures import Features, ImageBatch
 
@@ -118,13 +118,12 @@ class Backbone(nn.Module):
     def forward(self, batch: ImageBatch) -> Features:
         """Return C4 and C5 of every image, on the grid of the batch's canvas.
 
-        What an image gets does not depend on what it is batched with. Zero padding alone would
-        not do: the shift of the first BatchNorm turns the padding into something else than zero,
-        and the next convolution carries that into the image. So images of equal size form a
-        group; each group is cut from the canvas to its own size, runs at once, and is written
-        into the corner of zero-filled maps. A batch of one size that fills the canvas, the usual
-        case, is not copied. Trained BatchNorm (`norm="batch"`) therefore takes its statistics
-        from each group by itself and updates the running ones once a group.
+        What an image gets does not depend on what it is batched with (`canvas.py` says why that
+        takes care): images of equal size form a group; each group is cut from the canvas to its
+        own size, runs at once, and is written into the corner of zero-filled maps. A batch of one
+        size that fills the canvas, the usual case, is not copied. Trained BatchNorm
+        (`norm="batch"`) therefore takes its statistics from each group by itself and updates the
+        running ones once a group.
 
         An empty batch gives empty maps.
 
@@ -134,14 +133,13 @@ class Backbone(nn.Module):
         """
         height, width = batch.pixels.shape[-2:]
         sizes = [(int(rows), int(columns)) for rows, columns in batch.sizes.tolist()]
-        groups: dict[tuple[int, int], list[int]] = {}
         for image, size in enumerate(sizes):
             if size[0] > height or size[1] > width:
                 raise ValueError(
                     f"sizes: expected at most the canvas, {height} x {width}, got image {image} "
                     f"with {size[0]} x {size[1]}"
                 )
-            groups.setdefault(size, []).append(image)
+        groups = by_size(sizes)
         cells = [self.grid_size(*size) for size in sizes]
         if set(groups) <= {(height, width)}:
             c4, c5 = self.extract(batch.pixels)
@@ -152,8 +150,8 @@ class Backbone(nn.Module):
             ]
             grid = self.grid_size(height, width)
             members = list(groups.values())
-            c4 = _on_canvas([part[0] for part in parts], members, grid)
-            c5 = _on_canvas([part[1] for part in parts], members, grid)
+            c4 = on_canvas([part[0] for part in parts], members, grid)
+            c5 = on_canvas([part[1] for part in parts], members, grid)
         return Features(
             c4=c4,
             c5=c5,
@@ -254,7 +252,7 @@ def build_backbone(
         conv5=conv5,
     )
     if recipe.pretrained and fetch:
-        _load_imagenet(backbone, recipe)
+        load_imagenet(backbone, recipe)
     return backbone
 
 
@@ -355,55 +353,3 @@ def _freeze(recipe: BackboneRecipe, parts: Sequence[nn.Module]) -> None:
             for module in part.modules():
                 if isinstance(module, FrozenBatchNorm | nn.BatchNorm2d | nn.GroupNorm):
                     module.requires_grad_(False)
-
-
-def _on_canvas(
-    parts: Sequence[Float[Tensor, "_ channel _ _"]],
-    members: Sequence[Sequence[int]],
-    grid: tuple[int, int],
-) -> Float[Tensor, "image channel h w"]:
-    """Return zero maps of the grid's size with each part in the corner of its members."""
-    shape = (sum(map(len, members)), parts[0].shape[1], *grid)
-    canvas = torch.empty(
-        shape,
-        dtype=parts[0].dtype,
-        device=parts[0].device,
-        memory_format=torch.channels_last,
-    ).zero_()
-    for part, images in zip(parts, members, strict=True):
-        canvas[images, :, : part.shape[2], : part.shape[3]] = part
-    return canvas
-
-
-def _load_imagenet(backbone: Backbone, recipe: BackboneRecipe) -> None:
-    """Load the recipe's ImageNet weights; all arrays but the classifier's must fit."""
-    name = recipe.pretrained
-    try:
-        state = timm.create_model(name, pretrained=True).state_dict()
-    # timm: RuntimeError for names it does not know; downloads: kinds of OSError
-    except (RuntimeError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"backbone.pretrained: cannot get the ImageNet weights {name!r} ({reason}); "
-            "check the connection and the name (timm.list_pretrained('resnet*')), or set it to ''"
-        ) from error
-    given = {key: value for key, value in state.items() if _is_used(key)}
-    wanted = {key: value for key, value in backbone.state_dict().items() if _is_used(key)}
-    if "conv1.weight" in given:
-        given["conv1.weight"] = adapt_input_conv(recipe.in_channels, given["conv1.weight"])
-    differing = sorted(
-        key
-        for key in given.keys() | wanted.keys()
-        if key not in given or key not in wanted or given[key].shape != wanted[key].shape
-    )
-    if differing:
-        raise InputError(
-            f"backbone.pretrained: {name!r} does not fit the recipe: {len(differing)} arrays "
-            f"differ, {differing[0]} is one; name weights of the same depths, widths and norm"
-        )
-    backbone.load_state_dict(given, strict=False)  # complete, but for counters of batches
-
-
-def _is_used(key: str) -> bool:
-    """Is this array of a classifier part of the backbone; counters of batches are not."""
-    return not key.startswith("fc.") and not key.endswith("num_batches_tracked")

@@ -1,0 +1,50 @@
+"""ImageNet weights of timm -> a backbone that begins with them."""
+
+import timm
+from timm.models import adapt_input_conv
+from torch import nn
+
+from fcis.errors import InputError
+from fcis.recipe import BackboneRecipe
+
+
+def load_imagenet(backbone: nn.Module, recipe: BackboneRecipe) -> None:
+    """Load the ImageNet weights that a recipe names; all arrays but the classifier's must fit.
+
+    Args:
+        backbone: of the recipe, changed in place.
+        recipe: names the weights in `pretrained`.
+
+    Raises:
+        InputError: the weights cannot be had, or have other shapes.
+    """
+    name = recipe.pretrained
+    try:
+        state = timm.create_model(name, pretrained=True).state_dict()
+    # timm: RuntimeError for names it does not know; downloads: kinds of OSError
+    except (RuntimeError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"backbone.pretrained: cannot get the ImageNet weights {name!r} ({reason}); "
+            "check the connection and the name (timm.list_pretrained('resnet*')), or set it to ''"
+        ) from error
+    given = {key: value for key, value in state.items() if _is_used(key)}
+    wanted = {key: value for key, value in backbone.state_dict().items() if _is_used(key)}
+    if "conv1.weight" in given:
+        given["conv1.weight"] = adapt_input_conv(recipe.in_channels, given["conv1.weight"])
+    differing = sorted(
+        key
+        for key in given.keys() | wanted.keys()
+        if key not in given or key not in wanted or given[key].shape != wanted[key].shape
+    )
+    if differing:
+        raise InputError(
+            f"backbone.pretrained: {name!r} does not fit the recipe: {len(differing)} arrays "
+            f"differ, {differing[0]} is one; name weights of the same depths, widths and norm"
+        )
+    backbone.load_state_dict(given, strict=False)  # complete, but for counters of batches
+
+
+def _is_used(key: str) -> bool:
+    """Is this array of a classifier part of the backbone; counters of batches are not."""
+    return not key.startswith("fc.") and not key.endswith("num_batches_tracked")
