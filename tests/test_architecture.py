@@ -150,7 +150,13 @@ def test_every_module_has_a_test_module():
 
 def test_every_test_module_has_a_module():
     """Tests that mirror nothing would be looked for in the wrong place."""
-    others = {"test_architecture.py", "test_docs.py", "test_readme.py", "model/test_structure.py"}
+    others = {
+        "test_architecture.py",
+        "test_docs.py",
+        "test_learning_by_heart.py",
+        "test_readme.py",
+        "model/test_structure.py",
+    }
     for path in sorted(TESTS.rglob("test_*.py")):
         name = path.relative_to(TESTS)
         source = (SOURCE / name).with_name(path.name.removeprefix("test_"))
