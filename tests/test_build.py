@@ -12,7 +12,7 @@ from fcis.build import build_model, check_model
 from fcis.conventions import PAPER
 from fcis.errors import InputError
 from fcis.model.fcis import FCIS
-from fcis.recipe import ModelRecipe
+from fcis.recipe import BackboneRecipe, ModelRecipe
 from fcis.recipe_json import from_json, to_json
 from fcis.recipes import RECIPES, named_recipe
 
@@ -109,6 +109,11 @@ def test_named_recipes_are_valid(name):
         ("instfcn", {"candidates": 0}, "instfcn.candidates is 0, expected at least 1"),
         ("instfcn", {"proposal_nms": 0.0}, "instfcn.proposal_nms is 0.0, .* above 0, at most 1"),
         ("", {"system": "naive-mnc", "conventions": PAPER}, "conventions.sampling is 'native', .*"),
+        (
+            "",
+            {"system": "mnc", "backbone": BackboneRecipe(fusion="c2")},
+            "backbone.fusion is 'c2', expected none: mnc has no score maps on a finer grid",
+        ),
         ("", {"system": "instfcn-rfcn"}, "detection.passes is 2, expected 1: boxes refined from"),
     ],
 )

@@ -144,6 +144,12 @@ def _system_rules(recipe: ModelRecipe) -> list[_Rule]:
             recipe.system != "instfcn-rfcn" or passes == 1,
             "1: boxes refined from those of instfcn-rfcn's masks have no mask",
         ),
+        (
+            "backbone.fusion",
+            recipe.backbone.fusion,
+            recipe.backbone.fusion == "none" or recipe.system == "fcis",
+            f"none: {recipe.system} has no score maps on a finer grid",
+        ),
         ("naive_mnc.pooled_size", naive.pooled_size, naive.pooled_size >= 1, "at least 1"),
         ("naive_mnc.mask_grid", naive.mask_grid, naive.mask_grid >= 1, "at least 1"),
         *(

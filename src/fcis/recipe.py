@@ -30,6 +30,8 @@ class BackboneRecipe:
         train_affine: with frozen statistics, are scale and shift of unfrozen stages trained.
         frozen_stages: 1 freezes conv1, 2 also conv2_x, and so on.
         pretrained: timm name of ImageNet weights to begin training with, or empty.
+        fusion: the layer that is added to conv5, on whose grid the score maps then are: of conv3
+            (stride 8) or conv2 (stride 4). The paper has none.
     """
 
     depths: tuple[int, int, int, int] = (3, 4, 23, 3)
@@ -43,6 +45,12 @@ class BackboneRecipe:
     frozen_stages: int = 2
     in_channels: int = 3
     pretrained: str = ""
+    fusion: Literal["none", "c2", "c3"] = "none"
+
+    @property
+    def map_stride(self) -> int:
+        """Return pixels per cell of the maps that RoIs read."""
+        return {"none": self.stride, "c3": 8, "c2": 4}[self.fusion]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,20 +58,32 @@ class ImageBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """Feature maps of conv4 and conv5 on one grid (Paper: 2.3).
+    """Feature maps of conv4 and conv5, on one grid as in the paper (2.3) or conv5 on a finer one.
 
     Attributes:
         c4: input of the RPN; zero outside an image's own cells.
         c5: input of the score maps; zero outside an image's own cells; without channels where
             conv5 runs on RoIs.
-        cells: (rows, columns) of the grid that belong to each image.
-        stride: pixels per cell.
+        cells: (rows, columns) of conv4's grid that belong to each image.
+        stride: pixels per cell of conv4.
+        finer: cells of `c5` a side for one of `c4`; more than 1 where a finer layer was added.
     """
 
     c4: Float[Tensor, "image channel4 h w"]
-    c5: Float[Tensor, "image channel5 h w"]
+    c5: Float[Tensor, "image channel5 h5 w5"]
     cells: Int[Tensor, "image 2"]
     stride: int
+    finer: int = 1
+
+    @property
+    def c5_cells(self) -> Int[Tensor, "image 2"]:
+        """Return (rows, columns) of conv5's grid that belong to each image."""
+        return self.cells * self.finer
+
+    @property
+    def c5_stride(self) -> int:
+        """Return pixels per cell of conv5."""
+        return self.stride // self.finer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,8 @@ def test_rule_of_a_recipe():
     rule = assembly_rule(port)
     assert (rule.stride, rule.sampling, rule.round_boxes) == (8, "align", False)
     assert assembly_rule(replace(RECIPE, conventions=PAPER)).sampling == "native"
+    finer = replace(RECIPE, backbone=BackboneRecipe(fusion="c2"))
+    assert assembly_rule(finer).stride == 4
 
 
 @pytest.mark.parametrize("sampling", ["pool", "align", "native"])

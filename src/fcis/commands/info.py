@@ -132,7 +132,9 @@ def _headline(info: WeightsInfo) -> str:
 
 def _network(model: ModelRecipe) -> str:
     backbone = model.backbone
+    added = "" if backbone.fusion == "none" else f" with {backbone.fusion}"
     return (
-        f"{model.system}, {backbone.block} ResNet {backbone.depths}, stride {backbone.stride}, "
-        f"k {model.head.k}, {model.conventions.sampling}, {model.rpn.post_nms} proposals"
+        f"{model.system}, {backbone.block} ResNet {backbone.depths}{added}, "
+        f"stride {backbone.map_stride}, k {model.head.k}, {model.conventions.sampling}, "
+        f"{model.rpn.post_nms} proposals"
     )

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fcis.errors import InputError
-from fcis.model.canvas import by_size, on_canvas
+from fcis.model.canvas import by_size, memory_format, on_canvas
+from fcis.model.fusion import Fusion
 from fcis.model.imagenet import load_imagenet
 from fcis.recipe import BackboneRecipe
 from fcis.structures import Features, ImageBatch
 
 BATCH_NORM_EPS = 1e-5
-_LEAST_CHANNELS = 16  # of a strided 1x1 convolution that may be channels-last
 MAX_GROUPS = 32  # Wu and He, Group Normalization, 2018
 
 # Strides and dilations of conv2_x .. conv5_x. All blocks of a stage have its dilation, the first
@@ -92,6 +92,7 @@ class Backbone(nn.Module):
         channels: channels of C4 and of C5.
         stride: pixels per cell of both.
         conv5: where `layer4` runs; with `roi` it is left to whoever has the RoIs' features.
+        fusion: adds a finer layer to C5, or nothing.
 
     Paper: 2.3.
     """
@@ -106,6 +107,7 @@ class Backbone(nn.Module):
         channels: tuple[int, int],
         stride: int,
         conv5: Conv5 = "image",
+        fusion: Fusion | None = None,
     ) -> None:
         super().__init__()
         self.conv5: Conv5 = conv5
@@ -115,8 +117,8 @@ class Backbone(nn.Module):
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.channels = channels
         self.stride = stride
-        narrow = any(_is_narrow(module) for module in self.modules())
-        self._memory_format = torch.contiguous_format if narrow else torch.channels_last
+        self._memory_format = memory_format(self)
+        self.fusion = fusion
 
     def forward(self, batch: ImageBatch) -> Features:
         """Return C4 and C5 of every image, on the grid of the batch's canvas.
@@ -142,7 +144,7 @@ class Backbone(nn.Module):
                     f"sizes: expected at most the canvas, {height} x {width}, got image {image} "
                     f"with {size[0]} x {size[1]}"
                 )
-        groups = by_size(sizes)
+        groups, finer = by_size(sizes), 1 if self.fusion is None else self.fusion.factor
         cells = [self.grid_size(*size) for size in sizes]
         if set(groups) <= {(height, width)}:
             c4, c5 = self.extract(batch.pixels)
@@ -154,26 +156,37 @@ class Backbone(nn.Module):
             grid = self.grid_size(height, width)
             members = list(groups.values())
             c4 = on_canvas([part[0] for part in parts], members, grid)
-            c5 = on_canvas([part[1] for part in parts], members, grid)
+            fine = (grid[0] * finer, grid[1] * finer)
+            c5 = on_canvas([part[1] for part in parts], members, fine)
         return Features(
             c4=c4,
             c5=c5,
             cells=torch.tensor(cells, dtype=torch.int64, device=c4.device).reshape(-1, 2),
             stride=self.stride,
+            finer=finer,
         )
 
     def extract(
         self, pixels: Float[Tensor, "image channel height width"]
-    ) -> tuple[Float[Tensor, "image channel4 h w"], Float[Tensor, "image channel5 h w"]]:
+    ) -> tuple[Float[Tensor, "image channel4 h w"], Float[Tensor, "image channel5 h5 w5"]]:
         """Return C4 and C5 of images that all fill the canvas, channels-last in memory if wide.
 
-        Where conv5 runs on RoIs, C5 has no channels.
+        Where conv5 runs on RoIs, C5 has no channels; where a finer layer is added to it, it is
+        on a finer grid.
         """
         # channels-last: 1.2 to 1.8 times as fast on a CPU; weights stay contiguous for their files
         x = pixels.contiguous(memory_format=self._memory_format)
         x = self.maxpool(functional.relu(self.bn1(self.conv1(x)), inplace=True))
-        c4 = self.layer3(self.layer2(self.layer1(x)))
-        return c4, self.layer4(c4) if self.conv5 == "image" else c4[:, :0]
+        source = None if self.fusion is None else self.fusion.source
+        x = self.layer1(x)
+        added = x if source == "c2" else None
+        x = self.layer2(x)
+        added = x if source == "c3" else added
+        c4 = self.layer3(x)
+        if self.conv5 == "roi":
+            return c4, c4[:, :0]
+        c5 = self.layer4(c4)
+        return c4, c5 if self.fusion is None or added is None else self.fusion(c5, added)
 
     def grid_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (rows, columns) that C4 and C5 of an image of this size have.
@@ -200,19 +213,6 @@ class Backbone(nn.Module):
         for stride in STRIDES[self.stride]:
             cells = (cells - 1) // stride + 1
         return cells
-
-
-def _is_narrow(module: nn.Module) -> bool:
-    """Tell whether a module is a convolution whose channels-last gradient some CPUs get wrong.
-
-    oneDNN of torch 2.14 writes beyond its buffers there: 1x1, strided, on under 16 channels.
-    """
-    return (
-        isinstance(module, nn.Conv2d)
-        and module.kernel_size == (1, 1)
-        and module.stride != (1, 1)
-        and module.in_channels < _LEAST_CHANNELS
-    )
 
 
 def build_backbone(
@@ -254,10 +254,13 @@ def build_backbone(
     outputs = [expansion * width for width in recipe.widths]
     inputs = [recipe.stem_width, *outputs[:-1]]
     stages = [_stage(recipe, index, channels, conv5=conv5) for index, channels in enumerate(inputs)]
-    _initialise([conv1, *stages])
+    # none of it is on the way of a network without it, random numbers included
+    fusion = _fusion(recipe, outputs)
+    parts = [nn.ModuleList([conv1, bn1]), *stages, *([] if fusion is None else [fusion])]
+    _initialise(parts)
     if recipe.norm == "frozen":
         _quieten(stages)
-    _freeze(recipe, [nn.ModuleList([conv1, bn1]), *stages])
+    _freeze(recipe, parts)
     backbone = Backbone(
         conv1=conv1,
         bn1=bn1,
@@ -266,6 +269,7 @@ def build_backbone(
         channels=(outputs[2], outputs[3]),
         stride=recipe.stride,
         conv5=conv5,
+        fusion=fusion,
     )
     if recipe.pretrained and fetch:
         load_imagenet(backbone, recipe)
@@ -280,6 +284,7 @@ def _check(recipe: BackboneRecipe) -> None:
         ("stride", recipe.stride, tuple(STRIDES)),
         ("norm", recipe.norm, ("frozen", "batch", "group")),
         ("frozen_stages", recipe.frozen_stages, tuple(range(6))),
+        ("fusion", recipe.fusion, ("none", "c2", "c3")),
     ):
         if value not in choices:
             expected = ", ".join(str(choice) for choice in choices)
@@ -339,6 +344,20 @@ def _stage(recipe: BackboneRecipe, index: int, channels: int, *, conv5: Conv5) -
     if recipe.variant == "v1" and isinstance(blocks[0], Bottleneck):
         blocks[0].conv1.stride, blocks[0].conv2.stride = blocks[0].conv2.stride, (1, 1)
     return nn.Sequential(*blocks)
+
+
+def _fusion(recipe: BackboneRecipe, outputs: Sequence[int]) -> Fusion | None:
+    """Build what adds a finer layer to conv5, given the channels of conv2_x .. conv5_x."""
+    if recipe.fusion == "none":
+        return None
+    finer = outputs[0] if recipe.fusion == "c2" else outputs[1]
+    return Fusion(
+        lateral=nn.Conv2d(finer, outputs[3], 1, bias=False),
+        # behind all stages that can be frozen
+        norm=_norm_layer(recipe, len(outputs) + 1)(outputs[3]),
+        source=recipe.fusion,
+        factor=recipe.stride // recipe.map_stride,
+    )
 
 
 def _initialise(parts: Sequence[nn.Module]) -> None:

@@ -46,5 +46,5 @@ def load_imagenet(backbone: nn.Module, recipe: BackboneRecipe) -> None:
 
 
 def _is_used(key: str) -> bool:
-    """Is this array of a classifier part of the backbone; counters of batches are not."""
-    return not key.startswith("fc.") and not key.endswith("num_batches_tracked")
+    """Is this array in both a classifier and its backbone; counters of batches are not."""
+    return not key.startswith(("fc.", "fusion.")) and not key.endswith("num_batches_tracked")

@@ -17,7 +17,7 @@ from fcis.structures import INSIDE, RoIMasks, RoIScores, ScoreMaps
 def assembly_rule(recipe: ModelRecipe) -> AssemblyRule:
     """Return how the RoIs of this model read its maps."""
     return AssemblyRule(
-        stride=recipe.backbone.stride,
+        stride=recipe.backbone.map_stride,
         sampling=recipe.conventions.sampling,
         out_size=recipe.head.out_size,
         round_boxes=recipe.conventions.round_rois,

@@ -65,8 +65,8 @@ class ScoreMapHead(nn.Module):
         return ScoreMaps(
             classes=classes.unflatten(-1, order),
             boxes=boxes.unflatten(-1, (cells, 4)),
-            cells=features.cells,
-            stride=features.stride,
+            cells=features.c5_cells,
+            stride=features.c5_stride,
         )
 
 

@@ -196,7 +196,7 @@ def _mask_losses(
         torch.stack([truth.boxes[j] for truth, j in chosen]) if chosen else boxes,
         recipe.model.conventions,
         threshold=recipe.model.detection.mask_threshold,
-        stride=recipe.model.backbone.stride,
+        stride=recipe.model.backbone.map_stride,
     )
     values = full(masks.values)
     margin = values[:, INSIDE] - values[:, OUTSIDE]
