@@ -1,0 +1,101 @@
+"""Where a network for nuclei goes wrong: recall by size, touching pairs, causes of false ones.
+
+Weights are tried as they are, or with another way from scores to instances, which needs no
+training: any field of their model recipe that is not part of the network. The operating threshold
+is the best one on the same images each time, as it is when a training ends. One JSON line a run in
+results/nuclei-errors.jsonl, and a picture.
+
+    python benchmarks/nuclei_errors.py path/to/nuclei --weights runs/cells
+    python benchmarks/nuclei_errors.py path/to/nuclei --weights runs/cells \\
+        --set detection.mask_suppression=soft --set rpn.nms=0.6
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from records import RESULTS, add_record
+
+from fcis.coco_types import CocoDetection
+from fcis.commands.evaluate import dataset_ids
+from fcis.data.coco import read_coco
+from fcis.data.dataset import Dataset
+from fcis.evaluation.mistakes import draw_mistakes, find_mistakes
+from fcis.evaluation.operating import best_thresholds
+from fcis.evaluation.records import read_evaluation_set, strongest
+from fcis.evaluation.report import evaluate
+from fcis.predictor import Predictor, load_predictor
+from fcis.recipe_json import with_setting
+from fcis.weights.catalog import resolve_weights
+
+NAME = "nuclei-errors"
+FREE = ("detection.", "rpn.pre_nms", "rpn.post_nms", "rpn.nms", "rpn.min_size", "preprocessing.")
+
+
+def with_settings(predictor: Predictor, settings: list[str]) -> None:
+    """Change how a predictor goes from images to input and from output to instances.
+
+    Raises:
+        SystemExit: a field belongs to the trained network.
+    """
+    recipe = predictor.model.recipe
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if not key.startswith(FREE):
+            raise SystemExit(f"--set {key}: only {', '.join(FREE)} can be changed after training")
+        recipe = with_setting(recipe, key, value)
+    predictor.model.recipe = recipe
+    predictor.info = replace(predictor.info, model=recipe)
+
+
+def detect(predictor: Predictor, dataset: Dataset) -> tuple[list[CocoDetection], float]:
+    """Return all detections and the seconds an image."""
+    found: list[CocoDetection] = []
+    ids = (0, *dataset_ids(predictor.info, dataset))
+    started = time.perf_counter()
+    for instances in predictor.detect_dataset(dataset):
+        found += replace(instances, category_ids=ids).to_coco()
+    return found, (time.perf_counter() - started) / max(1, len(dataset))
+
+
+def main() -> None:
+    """Detect, count, write one line and the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("nuclei", type=Path, help="folder with val.json and images/")
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--every", type=int, default=1, help="look at every so manieth image")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--picture", type=Path, default=RESULTS / f"{NAME}.png")
+    options = parser.parse_args()
+    dataset = read_coco(options.nuclei / f"{options.split}.json")
+    dataset = replace(dataset, images=dataset.images[:: options.every])
+    predictor = load_predictor(resolve_weights(options.weights), device=options.device)
+    with_settings(predictor, options.set)
+    found, seconds = detect(predictor, dataset)
+    truth, most = dataset.to_coco(), predictor.info.model.detection.max_detections
+    thresholds = best_thresholds(truth, found)
+    mistakes = find_mistakes(strongest(read_evaluation_set(truth, found), most), thresholds)
+    figures = evaluate(truth, found, max_detections=most, thresholds=thresholds).to_json()
+    options.picture.parent.mkdir(parents=True, exist_ok=True)
+    draw_mistakes(mistakes).savefig(options.picture, dpi=110)
+    add_record(
+        NAME,
+        {
+            "recipe": predictor.info.recipe,
+            "settings": options.set,
+            "split": options.split,
+            "images": len(dataset),
+            "seconds_per_image": round(seconds, 2),
+            "threshold": [round(value, 4) for value in thresholds.values()],
+            "segm": figures["segm"],
+            "dsb": figures["dsb"],
+            "mistakes": mistakes.to_json(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
