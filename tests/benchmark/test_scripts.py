@@ -2,16 +2,23 @@
 
 import json
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from fcis.data.coco import read_coco
 from fcis.data.formats.write_coco import write_coco
 from fcis.data.scenes import scene_dataset
+from fcis.training.module import training_loader
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
 SIZE = (72, 80)
+FEW = ["--batch", "2", "--crop", "64", "--rois", "8", "--detections", "20", "--workers", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,97 @@ def run(module, monkeypatch, *arguments):
 
 def lines(folder, name):
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_mask_rcnn_is_trained_interrupted_resumed_and_judged(script, images, tmp_path, monkeypatch):
+    module = script("maskrcnn_nuclei")
+    out = tmp_path / "run"
+    arguments = [images, "--out", out, "--steps", 20, "--val-images", 1, "--checkpoint-every", 8]
+    make_step, losses = module.make_step, []
+
+    def interrupted(*given):
+        if len(losses) == 10:
+            raise KeyboardInterrupt
+        losses.append(make_step(*given))
+        return losses[-1]
+
+    monkeypatch.setattr(module, "make_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(module, monkeypatch, *arguments, *FEW)
+    repeated = []
+    monkeypatch.setattr(
+        module, "make_step", lambda *given: repeated.append(make_step(*given)) or repeated[-1]
+    )
+    run(module, monkeypatch, *arguments, *FEW)
+    # steps 9 and 10 again, to the bit, then the rest
+    assert len(repeated) == 12 and repeated[:2] == losses[8:]
+    assert np.mean(repeated[-4:]) < np.mean(losses[:4])
+    (line,) = lines(tmp_path, "maskrcnn-nuclei")
+    assert (line["steps"], line["seed"], line["images"]) == (20, 0, 1)
+    assert line["epochs"] == pytest.approx(20 * 2 / 3, abs=0.01)
+    assert set(line["dsb"]) >= {"0.50", "0.90"} and 0 <= line["segm"]["AP50"] <= 1
+    assert line["seconds_per_image"] > 0 and line["parameters"] > 40e6
+    with pytest.raises(SystemExit, match=r"last.pt: is of a run with .*'seed': 0.* another --out"):
+        run(module, monkeypatch, *arguments, *FEW, "--seed", 1)
+
+
+@pytest.mark.slow
+def test_mask_rcnn_gets_the_objects_and_gives_them_back(script, images):
+    module, network = script("maskrcnn_nuclei"), script("maskrcnn")
+    dataset = read_coco(images / "train.json")
+    settings = module.Settings(steps=1, batch=2, crop=64, rois=8, lr=0.001, seed=0)
+    recipe = module.recipe_of(settings, dataset, workers=0, detections=20)
+    (batch,) = next(iter(training_loader(dataset, recipe, 0)))
+    pixels, targets = network.torchvision_form(batch)
+    assert [p.shape for p in pixels] == [(3, 64, 64)] * 2
+    for target, truth in zip(targets, batch.truths, strict=True):
+        assert torch.equal(target["boxes"], truth.boxes)
+        assert torch.equal(target["labels"], truth.labels)
+        for mask, placed, box in zip(target["masks"], truth.masks, truth.boxes, strict=True):
+            assert mask.sum() == (placed.values >= 0.5).sum() > 0
+            rows, columns = mask.nonzero(as_tuple=True)
+            tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            assert (box - torch.tensor(tight)).abs().max() <= 1.5
+    model = network.build_maskrcnn(recipe.model, seed=0, rois=8)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+    assert sum(isinstance(m, nn.GroupNorm) for m in model.modules()) == 53 + 8 + 4 + 4
+    give_back_the_truth(model, targets[0])
+    plan = replace(batch_plan(batch), factors=(2.0, 2.0))
+    names = recipe.model.class_names
+    found = network.detect(model.eval(), pixels[0], plan, (32, 32), names)
+    assert found.labels.tolist() == targets[0]["labels"].tolist()
+    for crop, mask in zip(found.crops, targets[0]["masks"].numpy(), strict=True):
+        halved = mask.reshape(32, 2, 32, 2).mean(axis=(1, 3))
+        whole = np.zeros((32, 32), dtype=bool)
+        rows, columns = crop.bits.shape
+        whole[crop.top : crop.top + rows, crop.left : crop.left + columns] = crop.bits
+        union = (whole | (halved >= 0.5)).sum()
+        assert (whole & (halved >= 0.5)).sum() > 0.6 * union
+
+
+def batch_plan(batch):
+    from fcis.preprocess import Resize
+
+    height, width = batch.images.sizes[0].tolist()
+    return Resize(size=(height, width), factors=(1.0, 1.0))
+
+
+def give_back_the_truth(model, target):
+    """Let the heads of a network find exactly what is annotated."""
+    from torchvision.ops import roi_align
+
+    boxes, masks = target["boxes"], target["masks"].float()
+    index = torch.arange(len(boxes), dtype=torch.float32)[:, None]
+    grids = roi_align(masks[:, None], torch.cat([index, boxes], dim=1), (28, 28), aligned=True)
+    result = {
+        "boxes": boxes,
+        "labels": target["labels"],
+        "scores": torch.linspace(0.9, 0.5, len(boxes)),
+        "masks": grids,
+    }
+    model.roi_heads.forward = lambda *_: ([result], {})
 
 
 @pytest.mark.slow
