@@ -194,9 +194,22 @@ def test_train_affine_off_trains_convolutions_alone():
 @pytest.mark.parametrize("norm", ["frozen", "batch", "group"])
 def test_no_residual_branch_starts_switched_off(norm):
     backbone = build_backbone(replace(SLIM, norm=norm))
-    scales = [v for k, v in backbone.named_parameters() if v.dim() == 1 and k.endswith("weight")]
+    scales = {k: v for k, v in backbone.named_parameters() if v.dim() == 1 and "weight" in k}
     assert scales
-    assert all(scale.eq(1).all() for scale in scales)
+    # frozen norms that no weights fill would let features grow with every block
+    branch = sum(SLIM.depths) ** -0.5 if norm == "frozen" else 1
+    last = "bn2.weight" if SLIM.block == "basic" else "bn3.weight"
+    for name, scale in scales.items():
+        is_last = name.startswith("layer") and name.endswith(last)
+        assert scale.eq(torch.tensor(branch if is_last else 1.0)).all(), name
+
+
+def test_features_without_pretrained_weights_stay_as_large_as_the_image():
+    """ResNet-101 with frozen norms; a hundred thousand times as large, if branches just add up."""
+    torch.manual_seed(0)
+    deep = replace(SLIM, norm="frozen", depths=(3, 4, 23, 3), pretrained="")
+    c4, c5 = build_backbone(deep).extract(torch.randn(1, 3, 64, 64))
+    assert 0.01 < c4.std() < 10 and 0.01 < c5.std() < 10
 
 
 def test_convolutions_start_from_he():

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
 
-from fcis.model.canvas import by_size, memory_format, on_canvas
+from fcis.model.canvas import by_size, on_canvas
 
 
 def test_images_of_a_size_in_order():
@@ -35,19 +34,3 @@ def test_parts_keep_their_type_and_gradient():
 def test_parts_larger_than_the_grid():
     with pytest.raises(RuntimeError, match="shape"):
         on_canvas([torch.ones(1, 2, 3, 3)], [[0]], (2, 4))
-
-
-@pytest.mark.parametrize(
-    ("convolution", "is_narrow"),
-    [
-        (nn.Conv2d(8, 12, 1, stride=2), True),
-        (nn.Conv2d(15, 32, 1, stride=2), True),
-        (nn.Conv2d(16, 32, 1, stride=2), False),
-        (nn.Conv2d(8, 12, 1), False),
-        (nn.Conv2d(3, 12, 7, stride=2), False),
-    ],
-)
-def test_narrow_networks_are_not_channels_last(convolution, is_narrow):
-    """A thousand gradients of the first kind, channels-last, end the process (torch 2.14)."""
-    expected = torch.contiguous_format if is_narrow else torch.channels_last
-    assert memory_format(nn.Sequential(nn.ReLU(), convolution)) is expected

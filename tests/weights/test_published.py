@@ -60,7 +60,7 @@ def test_mirrors_that_are_none(monkeypatch, mirror):
 
 def rows(heading):
     """The rows of the table below a heading, as lists of cells without code marks."""
-    section = DOCS.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = DOCS.split(f"# {heading}\n")[1].split("\n##")[0]
     lines = [line for line in section.splitlines() if line.startswith("| ")][2:]
     return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
 

@@ -9,25 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-
-_LEAST_CHANNELS = 16  # of a strided 1x1 convolution that may be channels-last
-
-
-def memory_format(network: nn.Module) -> torch.memory_format:
-    """Return the memory format in which images go through a network: channels-last if it is wide.
-
-    The channels-last gradient of a strided 1x1 convolution on fewer than 16 channels writes beyond
-    its buffers in the oneDNN of torch 2.14, on CPUs with AVX-512.
-    """
-    narrow = any(
-        isinstance(module, nn.Conv2d)
-        and module.kernel_size == (1, 1)
-        and module.stride != (1, 1)
-        and module.in_channels < _LEAST_CHANNELS
-        for module in network.modules()
-    )
-    return torch.contiguous_format if narrow else torch.channels_last
+from torch import Tensor
 
 
 def by_size(sizes: Iterable[tuple[int, int]]) -> dict[tuple[int, int], list[int]]:
