@@ -43,6 +43,7 @@ def test_other_devices_do_not_tell():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_peak_on_a_gpu():
     def work():
         first = torch.zeros(3 * MB, dtype=torch.uint8, device="cuda")

@@ -11,7 +11,7 @@ from fcis.ops import assembly, definition
 from fcis.ops.sampling import AssemblyRule
 
 from .conftest import Kernels
-from .test_triton_scores import RULES, all_rules, as_exact, example, gradients_of, on
+from .test_triton_scores import RULES, all_rules, as_exact, example, gradients_of, on, on_a_gpu
 
 CLASSES = torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -47,6 +47,25 @@ def compare_gradients(kernels: Kernels, rule: AssemblyRule) -> None:
 @all_rules
 def test_gradients_are_as_exact_as_those_of_torch(kernels: Kernels, rule: AssemblyRule):
     compare_gradients(kernels, rule)
+
+
+@on_a_gpu
+@all_rules
+def test_bfloat16_is_as_exact_as_that_of_torch(kernels: Kernels, rule: AssemblyRule):
+    maps, _, rois = example(dtype=torch.bfloat16)
+    there, classes = on(kernels.device, rois), CLASSES.to(kernels.device)
+    exact_maps, peer_maps = maps.double().requires_grad_(), maps.clone().requires_grad_()
+    exact = definition.class_masks(exact_maps, rois, CLASSES, rule).values
+    peer = assembly.class_masks(peer_maps, rois, CLASSES, rule).values
+    found = kernels.masks.class_masks(maps.to(kernels.device), there, classes, rule)
+    as_exact(found, peer, exact.detach(), torch.bfloat16)
+    grad = gradients_of(exact.shape).to(torch.bfloat16)
+    (exact,) = torch.autograd.grad(exact, exact_maps, grad.double())
+    (peer,) = torch.autograd.grad(peer, peer_maps, grad)
+    found = kernels.masks.class_masks_backward(
+        grad.to(kernels.device), maps.shape, there, classes, rule
+    )
+    as_exact(found, peer, exact, torch.bfloat16)
 
 
 @pytest.mark.slow

@@ -18,6 +18,10 @@ RULES = [
     AssemblyRule(stride=16, sampling="native"),
 ]
 all_rules = pytest.mark.parametrize("rule", RULES, ids=["pool", "port", "align", "native"])
+# where the interpreter would take long, and rounds otherwise than a GPU
+on_a_gpu = pytest.mark.parametrize(
+    "kernels", [pytest.param("gpu", marks=pytest.mark.gpu)], indirect=True
+)
 CELLS = torch.tensor([[3, 4], [3, 3]])
 BOXES = torch.tensor(
     [
@@ -56,11 +60,13 @@ def gradients_of(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
-def as_exact(found: Tensor, peer: Tensor, exact: Tensor) -> None:
-    """Compare with float64: at most twice the error of torch's own float32, or one rounding."""
+def as_exact(
+    found: Tensor, peer: Tensor, exact: Tensor, dtype: torch.dtype = torch.float32
+) -> None:
+    """Compare with float64: at most twice the error of torch in the same type, or one rounding."""
     errors = [(x.detach().cpu().double() - exact).abs().max().item() for x in (found, peer)]
-    assert found.dtype == peer.dtype == torch.float32
-    assert errors[0] <= 2 * max(errors[1], 2.0**-24 * exact.abs().max().item())
+    assert found.dtype == peer.dtype == dtype
+    assert errors[0] <= 2 * max(errors[1], torch.finfo(dtype).eps / 2 * exact.abs().max().item())
 
 
 @all_rules
@@ -98,6 +104,26 @@ def compare_gradients(kernels: Kernels, rule: AssemblyRule, k: int, num_classes:
 @all_rules
 def test_gradients_are_as_exact_as_those_of_torch(kernels: Kernels, rule: AssemblyRule):
     compare_gradients(kernels, rule, 2, 3)
+
+
+@on_a_gpu
+@all_rules
+def test_bfloat16_is_as_exact_as_that_of_torch(kernels: Kernels, rule: AssemblyRule):
+    maps, box_maps, rois = example(dtype=torch.bfloat16)
+    there = on(kernels.device, rois)
+    for name, x in (("class_scores", maps), ("mean_deltas", box_maps)):
+        exact_maps, peer_maps = x.double().requires_grad_(), x.clone().requires_grad_()
+        exact = getattr(definition, name)(exact_maps, rois, rule)
+        peer = getattr(assembly, name)(peer_maps, rois, rule)
+        found = getattr(kernels.scores, name)(x.to(kernels.device), there, rule)
+        as_exact(found, peer, exact.detach(), torch.bfloat16)
+        grad = gradients_of(exact.shape).to(torch.bfloat16)
+        (exact,) = torch.autograd.grad(exact, exact_maps, grad.double())
+        (peer,) = torch.autograd.grad(peer, peer_maps, grad)
+        last = x.to(kernels.device) if name == "class_scores" else x.shape
+        backward = getattr(kernels.scores, f"{name}_backward")
+        found = backward(grad.to(kernels.device), last, there, rule)
+        as_exact(found, peer, exact, torch.bfloat16)
 
 
 @pytest.mark.slow
