@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow check lint clean
+.PHONY: setup demo test test-slow gpu-dry-run check lint clean
 
 setup: $(VENV)/.installed
 
@@ -22,6 +22,10 @@ test: setup
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'slow and not gpu'
+
+# The scripts for a rented GPU, tiny and on the CPU.
+gpu-dry-run: setup
+	OMP_NUM_THREADS=1 $(BIN)/python gpu/dry_run.py
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -157,6 +157,7 @@ def test_every_test_module_has_a_module():
         "test_readme.py",
         "model/test_structure.py",
         "benchmark/test_scripts.py",
+        "gpu/test_scripts.py",
     }
     for path in sorted(TESTS.rglob("test_*.py")):
         name = path.relative_to(TESTS)

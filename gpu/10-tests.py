@@ -1,0 +1,147 @@
+"""Tests on a GPU: those marked `gpu`, the errors of the Triton kernels, a check of their memory.
+
+Three parts: pytest; `kernels.py`, which compares the kernels in float32 and bfloat16 with the
+definition; and the same, small, under compute-sanitizer where that is installed.
+"""
+
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+from common import GPU, ROOT, Call, run
+from processes import Job
+from results import Bar
+
+SCRIPT = "10-tests"
+_MARK = "mark.gpu"
+_SANITIZER = "compute-sanitizer"
+_SANITIZER_SECONDS = 150
+_ERRORS = 99  # exit code of the sanitizer when it finds something
+
+
+def work(call: Call) -> None:
+    """Do the three parts that have no result yet."""
+    _pytest(call)
+    _kernels(call)
+    _sanitizer(call)
+
+
+def places() -> list[str]:
+    """Return the test files that mark tests `gpu`; of a conftest its whole folder."""
+    tests = ROOT / "tests"
+    found = [path for path in sorted(tests.rglob("*.py")) if _MARK in path.read_text("utf-8")]
+    folders = [path.parent for path in found if path.name == "conftest.py"]
+    files = [
+        path
+        for path in found
+        if path.name.startswith("test_") and not any(f in path.parents for f in folders)
+    ]
+    return [path.relative_to(ROOT).as_posix() for path in (*folders, *files)]
+
+
+def _pytest(call: Call) -> None:
+    key = {"part": "pytest"}
+    if call.known(key):
+        return
+    call.work.mkdir(parents=True, exist_ok=True)
+    report = (call.work / "pytest.xml").resolve()
+    report.unlink(missing_ok=True)
+    command = (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider")
+    files = [str(ROOT / place) for place in places()]
+    where = ("--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"))
+    job = Job(name="pytest", command=(*command, *where, f"--junitxml={report}", *files))
+    outcome = call.run(job)["pytest"]
+    if outcome.code is None or not report.is_file():
+        return
+    counts = read_report(report)
+    bars = [Bar(name="failed", wanted=0, found=counts["failed"], at_most=True)]
+    if not call.quick:
+        bars.append(Bar(name="passed", wanted=1, found=counts["passed"]))
+    figures = {**counts, "failures": failures(report)}
+    call.record(key, figures=figures, shown=counts, bars=bars, seconds=outcome.seconds)
+
+
+def read_report(path: Path) -> dict[str, int]:
+    """Return how many tests passed, failed and were skipped."""
+    suites = list(ElementTree.parse(path).getroot().iter("testsuite"))
+    total, failed, broken, skipped = (
+        sum(int(suite.get(name, "0")) for suite in suites)
+        for name in ("tests", "failures", "errors", "skipped")
+    )
+    bad = failed + broken
+    return {"passed": total - bad - skipped, "failed": bad, "skipped": skipped}
+
+
+def failures(path: Path) -> list[str]:
+    """Return the names of the tests that failed."""
+    cases = ElementTree.parse(path).getroot().iter("testcase")
+    return [
+        f"{case.get('classname')}::{case.get('name')}"
+        for case in cases
+        if case.find("failure") is not None or case.find("error") is not None
+    ]
+
+
+def _kernels(call: Call) -> None:
+    key = {"part": "kernels"}
+    if call.known(key):
+        return
+    job, path = _kernel_job(call, "kernels", small=call.quick)
+    outcome = call.run(job)["kernels"]
+    if not outcome.done:
+        return
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    worst = {
+        dtype: largest([row["over_limit"] for row in rows if row["dtype"] == dtype])
+        for dtype in sorted({row["dtype"] for row in rows})
+    }
+    bars = [
+        Bar(name=f"{dtype}: error / allowed", wanted=1.0, found=value, at_most=True)
+        for dtype, value in worst.items()
+    ]
+    shown = {"comparisons": len(rows)}
+    call.record(key, figures={"rows": rows}, shown=shown, bars=bars, seconds=outcome.seconds)
+
+
+def largest(values: list[float]) -> float:
+    """Return the largest value; what is not a number counts as infinite."""
+    return max(math.inf if math.isnan(value) else value for value in values)
+
+
+def _sanitizer(call: Call) -> None:
+    key = {"part": _SANITIZER}
+    if call.known(key):
+        return
+    if shutil.which(_SANITIZER) is None or not call.device.startswith("cuda"):
+        call.notes.append(f"skipped: {_SANITIZER} is not installed, or the device is no GPU")
+        return
+    job, _ = _kernel_job(call, _SANITIZER, small=True)
+    tool = (_SANITIZER, "--tool", "memcheck", "--error-exitcode", str(_ERRORS))
+    job = Job(
+        name=job.name,
+        command=(*tool, *job.command),
+        # each tensor has memory of its own, so that what lies beyond it belongs to no other
+        environment={**job.environment, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
+    )
+    outcome = call.run(job, limit=_SANITIZER_SECONDS)[_SANITIZER]
+    if outcome.code not in (0, _ERRORS):
+        return
+    bars = [Bar(name="errors", wanted=0, found=float(not outcome.done), at_most=True)]
+    call.record(key, figures={}, shown={}, bars=bars, seconds=outcome.seconds)
+
+
+def _kernel_job(call: Call, name: str, *, small: bool) -> tuple[Job, Path]:
+    call.work.mkdir(parents=True, exist_ok=True)
+    path = (call.work / f"{name}.json").resolve()
+    words = [str(GPU / "kernels.py"), "--device", call.device, "--json", str(path)]
+    command = (sys.executable, *words, *(("--small",) if small else ()))
+    # without a GPU the kernels are interpreted
+    interpreted = {} if call.device.startswith("cuda") else {"TRITON_INTERPRET": "1"}
+    return Job(name=name, command=command, environment=interpreted), path
+
+
+if __name__ == "__main__":
+    sys.exit(run(SCRIPT, __doc__, work))

@@ -1,0 +1,17 @@
+"""Table 4 of the paper with small networks from scratch, on scenes and on nuclei, three seeds."""
+
+import sys
+
+from common import run
+from tables import add_table, make_table
+
+if __name__ == "__main__":
+    sys.exit(
+        run(
+            "43-table4",
+            __doc__,
+            lambda call: make_table(call, "table4"),
+            add=add_table,
+            has_state=True,
+        )
+    )

@@ -1,0 +1,38 @@
+"""Put what a call brought back where it belongs: results into the record, state for the next call.
+
+python gpu/collect.py path/to/what/came/back
+"""
+
+import sys
+from pathlib import Path
+
+from travel import collect
+
+from fcis.arguments.parser import Parser
+from fcis.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Collect, and say what there was."""
+    parser = Parser(prog="gpu/collect.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="with *.jsonl and state-*")
+    parser.add_argument(
+        "--results", type=Path, default=ROOT / "benchmarks" / "results" / "gpu", metavar="DIR"
+    )
+    parser.add_argument("--state", type=Path, default=ROOT / "gpu" / "carry" / "state")
+    try:
+        options = parser.parse_args(arguments)
+        if not options.folder.is_dir():
+            raise InputError(f"{options.folder}: no such folder; give the one that came back")
+        told = collect(options.folder, options.results, options.state)
+    except InputError as error:
+        print(f"gpu/collect.py: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(told) or f"{options.folder}: neither results nor state")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
