@@ -14,6 +14,7 @@ from jaxtyping import Float
 from timm.models.resnet import BasicBlock, Bottleneck, downsample_conv
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from fcis.errors import InputError
 from fcis.model.canvas import by_size, on_canvas
@@ -329,7 +330,10 @@ def _stage(recipe: BackboneRecipe, index: int, channels: int, *, conv5: Conv5) -
     if stride != 1 or channels != outputs:
         shortcut = downsample_conv(channels, outputs, 1, stride=stride, norm_layer=norm_layer)
         if channels < LEAST_CHANNELS:
-            shortcut[0] = NarrowShortcut(channels, outputs, 1, stride=stride, bias=False)
+            # initialised with all others; a network's first weights are those of its seed
+            shortcut[0] = skip_init(
+                NarrowShortcut, channels, outputs, kernel_size=1, stride=stride, bias=False
+            )
     blocks: list[BasicBlock | Bottleneck] = []
     for number in range(recipe.depths[index]):
         first = number == 0
