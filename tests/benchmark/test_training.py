@@ -40,7 +40,9 @@ def recipe(dataset):
 @pytest.fixture(scope="module")
 def report(recipe, dataset):
     settings = TrainingSettings(device="cpu", method=Method(rounds=2))
-    half = replace(with_setting(recipe, "training.precision", "bfloat16"), name="half")
+    # of 24 channels oneDNN of torch 2.14 has bfloat16 gradients that are not finite
+    wide = with_setting(recipe, "backbone.widths", "[16, 16, 32, 32]")
+    half = replace(with_setting(wide, "training.precision", "bfloat16"), name="half")
     return run_training([recipe, half], dataset, settings, lambda text: None)
 
 
