@@ -21,6 +21,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.rpn import RPNHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from fcis.instances import Instances
 from fcis.masks import crop_from_mask
@@ -115,6 +116,7 @@ def detect(
         names: of the categories.
     """
     # the transform of the model would resize, which in training alone it can be told not to do
+    assert isinstance(model.transform, GeneralizedRCNNTransform)
     height, width = pixels.shape[1:]
     images = ImageList(model.transform.batch_images([pixels]), [(height, width)])
     features = model.backbone(images.tensors)

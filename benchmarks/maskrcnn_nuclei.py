@@ -177,7 +177,7 @@ def judge(model: MaskRCNN, dataset: Dataset, recipe: Recipe) -> Report:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nuclei", type=Path, help="folder with train.json, val.json and images/")
     parser.add_argument("--out", type=Path, default=Path(f"runs/{NAME}"))
     parser.add_argument("--epochs", type=float, default=11.0, help="11 are those of nuclei-cpu")

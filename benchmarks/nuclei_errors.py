@@ -61,7 +61,7 @@ def detect(predictor: Predictor, dataset: Dataset) -> tuple[list[CocoDetection],
 
 def main() -> None:
     """Detect, count, write one line and the picture."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nuclei", type=Path, help="folder with val.json and images/")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--split", default="val")

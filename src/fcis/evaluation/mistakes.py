@@ -157,7 +157,7 @@ def touching_pairs(crops: Sequence[MaskCrop], gap: int) -> list[tuple[int, int]]
     reach = gap + 1
     boxes = np.array([(c.top, c.left, *c.bits.shape) for c in crops]).reshape(-1, 4)
     start, end = boxes[:, :2] - reach, boxes[:, :2] + boxes[:, 2:]
-    near = (start[:, None] < end).all(axis=2) & (start < end[:, None]).all(axis=2)
+    near = np.asarray(((start[:, None] < end) & (start < end[:, None])).all(axis=2))
     pairs = []
     for one in range(len(crops)):
         others = (np.flatnonzero(near[one, one + 1 :]) + one + 1).tolist()
@@ -178,11 +178,11 @@ def pair_outcome(
     They are merged if one detection holds most of both, and split if two detections lie mostly
     inside one that was not found.
     """
-    if is_found[list(pair)].all():
+    missed = [i for i in pair if not is_found[i]]
+    if not missed:
         return "both found"
     if (shares.of_truth[:, list(pair)] > _MOST).all(axis=1).any():
         return "merged"
-    missed = [i for i in pair if not is_found[i]]
     if ((shares.of_found[:, missed] > _MOST).sum(axis=0) >= 2).any():
         return "split"
     return "one missed" if len(missed) == 1 else "both missed"

@@ -98,6 +98,6 @@ def _moved(mask: PlacedMask, place: _Field, reach: int) -> PlacedMask:
 def _region(box: Float32[np.ndarray, " 4"], place: _Field) -> Float32[np.ndarray, " 4"] | None:
     """Return the box of the pixels that show a box; None if there are none."""
     low, high = box[[1, 0]].reshape(2, 1, 1), box[[3, 2]].reshape(2, 1, 1)
-    inside = ((place + 0.5 >= low) & (place + 0.5 <= high)).all(axis=0)
+    inside = np.asarray(((place + 0.5 >= low) & (place + 0.5 <= high)).all(axis=0))
     shown = PlacedMask(top=0, left=0, values=inside.astype(np.float32))
     return shown.tight_box() if inside.any() else None
