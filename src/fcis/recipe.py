@@ -353,6 +353,8 @@ class TrainingRecipe:
         precision: of the network in training; with `bfloat16` the weights stay float32.
         repeat_threshold: categories in a smaller share of the images than this have their images
             repeated within an epoch, sqrt(threshold / share) times; 0 repeats none.
+        repeat_crops: images are repeated within an epoch, as often as crops fit into them to this
+            power: 1 shows all places equally often, 0 all images.
         ema: decay a step of a running average of the weights, which is then validated and kept in
             their place; 0 for none.
         metric: figure on the validation set that tells which weights are the best.
@@ -372,6 +374,7 @@ class TrainingRecipe:
     num_nodes: int = 1
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     repeat_threshold: float = 0.0
+    repeat_crops: float = 0.0
     ema: float = 0.0
     metric: Literal["AP", "AP50", "AP75", "box_AP", "dsb@0.50", "loss"] = "AP"
     patience: int = 0

@@ -31,6 +31,7 @@ BAD = {
     "devices": ("0", "is 0, expected at least 1"),
     "num_nodes": ("0", "is 0, expected at least 1"),
     "repeat_threshold": ("1.5", "is 1.5, expected 0 to 1"),
+    "repeat_crops": ("1.5", "is 1.5, expected 0 to 1, and 0 where augmentation.crop is 0"),
     "optimiser.lr": ("0", "is 0.0, expected above 0"),
     "optimiser.lr_images": ("-1", "is -1, expected at least 0"),
     "optimiser.momentum": ("1", "is 1.0, expected 0 to below 1"),

@@ -334,6 +334,27 @@ def test_images_of_rare_categories_come_more_often(plain):
     assert TrainingSamples(dataset_of(images), recipe)[40].name == samples[40].name
 
 
+def test_images_with_room_for_more_crops_come_more_often(plain):
+    """A crop of half the sides, power 1/2: 4 crops fit, 2 samples; where none fits, 1."""
+    record = painted_record()
+    half = (record.height // 2) * (record.width // 2)
+    crop = round(half**0.5)
+    recipe = plain(crop=crop)
+    model = replace(
+        recipe.model,
+        preprocessing=replace(recipe.model.preprocessing, short_side=0, long_side=0, zoom=1.0),
+    )
+    small = replace(record, file_name="small.png", height=crop // 2, width=crop // 2)
+    images = [replace(record, file_name=f"{i}.png") for i in range(3)] + [small]
+    for power, many in ((0.0, 1), (0.5, 2), (1.0, 4)):
+        training = replace(recipe.training, repeat_crops=power)
+        samples = TrainingSamples(dataset_of(images), replace(recipe, model=model, training=training))
+        order = [samples.images[i].file_name for i in samples._epoch_order(1)]
+        assert order.count("small.png") == 1
+        assert {order.count(f"{i}.png") for i in range(3)} <= {many, many + 1}
+        assert abs(len(order) - 3 * many - 1) <= 1
+
+
 @pytest.mark.parametrize("rounding", ["nearest", "down"])
 @pytest.mark.parametrize("resize", ["levels", "float"])
 def test_without_changes_it_is_the_input_of_prediction(plain, rounding, resize):

@@ -113,6 +113,13 @@ def _run_rules(training: TrainingRecipe) -> list[_Rule]:
             0 <= training.repeat_threshold <= 1,
             "0 to 1",
         ),
+        (
+            "repeat_crops",
+            training.repeat_crops,
+            0 <= training.repeat_crops <= 1
+            and (training.augmentation.crop > 0 or training.repeat_crops == 0),
+            "0 to 1, and 0 where augmentation.crop is 0",
+        ),
         ("ema", training.ema, 0 <= training.ema < 1, "0 to below 1"),
         ("patience", training.patience, training.patience >= 0, "at least 0"),
         (

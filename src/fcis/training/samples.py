@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from fcis.channels import fit_channels
 from fcis.data.dataset import Annotation, Dataset, ImageRecord
@@ -73,8 +73,8 @@ class Mirrors:
 class TrainingSamples(torch.utils.data.Dataset[Sample]):
     """The endless sequence of training samples of a run, addressed by number.
 
-    Each epoch is a permutation of the images that have objects, those of rare categories repeated
-    if the recipe says so. All epochs have the same length.
+    Each epoch is a permutation of the images that have objects, those of rare categories, and those
+    into which more crops fit, repeated if the recipe says so. All epochs have the same length.
     """
 
     def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
@@ -83,6 +83,8 @@ class TrainingSamples(torch.utils.data.Dataset[Sample]):
         self.images = tuple(r for r in dataset.images if _objects_of(r))
         categories = [{a.category_id for a in _objects_of(r)} for r in self.images]
         self._factors = repeat_factors(categories, recipe.training.repeat_threshold)
+        if recipe.training.repeat_crops:
+            self._factors = self._factors * _crop_factors(self.images, recipe)
         self._order: tuple[int, tuple[int, ...]] = (-1, ())
         self._crops: dict[int, tuple[MaskCrop, ...]] = {}
         self._cached = 0
@@ -164,6 +166,20 @@ def target_generator(seed: int, number: int) -> torch.Generator:
     """Return the source of chance for the choice of targets of one sample of a run."""
     state = np.random.SeedSequence((seed, _CHANCE_OF_TARGETS, number)).generate_state(1)
     return torch.Generator().manual_seed(int(state[0]))
+
+
+def _crop_factors(
+    images: Sequence[ImageRecord], recipe: Recipe
+) -> Float64[np.ndarray, " image"]:
+    """Return how often each image should come in an epoch for its size, 1 or more."""
+    crop, power = recipe.training.augmentation.crop, recipe.training.repeat_crops
+    sizes = np.array([_test_size(r, recipe) for r in images], dtype=np.float64).reshape(-1, 2)
+    return np.maximum(1.0, sizes.prod(axis=1) / crop**2) ** power
+
+
+def _test_size(record: ImageRecord, recipe: Recipe) -> tuple[int, int]:
+    size = (record.height, record.width)
+    return plan_resize(size, recipe.model.preprocessing, recipe.model.conventions).size
 
 
 def _objects_of(record: ImageRecord) -> list[Annotation]:

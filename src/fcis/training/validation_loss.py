@@ -27,7 +27,12 @@ class ValidationLoss:
     """
 
     def __init__(self, val_set: Dataset, recipe: Recipe) -> None:
-        plain = replace(recipe.training, augmentation=Augmentation(flip=0.0), repeat_threshold=0.0)
+        plain = replace(
+            recipe.training,
+            augmentation=Augmentation(flip=0.0),
+            repeat_threshold=0.0,
+            repeat_crops=0.0,
+        )
         self.recipe = replace(recipe, training=plain)
         percentiles = recipe.model.preprocessing.high_depth
         val_set = val_set.reading(
