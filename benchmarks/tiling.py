@@ -1,9 +1,9 @@
 """A very large image in tiles against its parts one by one: memory, time, AP50, double counts.
 
-Nuclei images are laid out in random order and orientation until a square is full, a few dark
-pixels between them, and their annotations with them. The square is a PNG file that goes through
-the network in tiles, read row by row, as `fcis predict --tile` does; then each part alone, as
-`fcis predict` does without tiles.
+Nuclei images are laid out in random order and orientation until a square is full, those of one
+shape in a row, a few dark pixels between them, and their annotations with them. The square is a
+PNG file that goes through the network in tiles, read row by row, as `fcis predict --tile` does;
+then each part alone, as `fcis predict` does without tiles.
 
 What makes the two comparable: each part's levels are stretched before anything else, so that the
 percentiles of the square and of its parts agree, as in a slide of one exposure. Both are judged
@@ -35,6 +35,7 @@ from records import add_record
 
 from fcis.coco_types import CocoDetection
 from fcis.data.coco import read_coco
+from fcis.data.dataset import ImageRecord
 from fcis.evaluation.report import evaluate
 from fcis.instances import Instances
 from fcis.masks import MaskCrop, crop_from_mask, mask_from_rle, rle_from_crop
@@ -76,30 +77,53 @@ def oriented(array: np.ndarray, turn: int) -> np.ndarray:
 
 
 def compose(folder: Path, split: str, side: int, seed: int) -> list[Part]:
-    """Return parts that fill a square, row by row; the last of each row and column are cut."""
+    """Return parts that fill a square, row by row; the last of each row and column are cut.
+
+    A row holds images of one shape, so that little between them stays empty, and each shape gets
+    the share of the square that it has of the split.
+    """
     rng = np.random.default_rng(seed)
-    records = read_coco(folder / f"{split}.json").images
+    shapes: dict[tuple[int, int], list[ImageRecord]] = defaultdict(list)
+    for record in read_coco(folder / f"{split}.json").images:
+        low, high = sorted((record.height, record.width))
+        shapes[low, high].append(record)
+    queues: dict[tuple[int, int], list[ImageRecord]] = {shape: [] for shape in shapes}
+    filled = dict.fromkeys(shapes, 0.0)
     parts: list[Part] = []
     top = 0
-    queue: list[int] = []
     while top < side:
-        left, bottom = 0, top
+        # the shape that is furthest behind its share
+        shape = min(shapes, key=lambda s: filled[s] / (len(shapes[s]) * s[0] * s[1]))
+        height = shape[int(rng.integers(2))]
+        left = 0
         while left < side:
-            queue = queue or rng.permutation(len(records)).tolist()
-            record, turn = records[queue.pop()], int(rng.integers(8))
-            image = stretch_levels(record.read(), STRETCH).round().astype(np.uint8)
-            image = oriented(image, turn)[: side - top, : side - left]
-            height, width = image.shape[:2]
-            truth = []
-            for annotation in record.annotations:
-                mask = oriented(mask_from_rle(annotation.rle), turn)[:height, :width]
-                if mask.any():
-                    truth.append(crop_from_mask(mask))
-            parts.append(Part(top, left, np.ascontiguousarray(image), truth))
-            left += width + GAP
-            bottom = max(bottom, top + height)
-        top = bottom + GAP
+            queue = queues[shape]
+            if not queue:
+                queue += [shapes[shape][i] for i in rng.permutation(len(shapes[shape]))]
+            part = _place(queue.pop(), height, (top, left), side, rng)
+            parts.append(part)
+            left += part.image.shape[1] + GAP
+        filled[shape] += (min(top + height, side) - top) * side
+        top += height + GAP
     return parts
+
+
+def _place(
+    record: ImageRecord, height: int, corner: tuple[int, int], side: int, rng: np.random.Generator
+) -> Part:
+    """Return an image in a random one of the orientations that have this height."""
+    top, left = corner
+    turn = int(rng.integers(4)) * 2
+    if record.height != height or (record.height == record.width and rng.integers(2)):
+        turn += 1
+    image = stretch_levels(record.read(), STRETCH).round().astype(np.uint8)
+    image = oriented(image, turn)[: side - top, : side - left]
+    truth = []
+    for annotation in record.annotations:
+        mask = oriented(mask_from_rle(annotation.rle), turn)[: image.shape[0], : image.shape[1]]
+        if mask.any():
+            truth.append(crop_from_mask(mask))
+    return Part(top, left, np.ascontiguousarray(image), truth)
 
 
 def write_square(parts: list[Part], side: int, path: Path) -> None:

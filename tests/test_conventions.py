@@ -292,7 +292,7 @@ def voted(conventions, values, scores, *, threshold=0.4, grid_size=1, height=4.0
         extents=boxes[:1].expand(len(rois), 4),
         windows=boxes[:1].long().expand(len(rois), 4),
     )
-    crop = vote(selection, grids, grid_of, recipe, conventions, grid_size=grid_size)[0]
+    crop = vote(selection, grids, grid_of, recipe, conventions, grid_size=grid_size).crops[0]
     return None if crop is None else crop.bits.sum().item()
 
 

@@ -172,6 +172,7 @@ class DetectionRecipe:
         max_detections: instances an image.
         min_score: nothing below is put out.
         drop_size: px of the resized image under which a RoI is dropped.
+        mask_score: scores are multiplied by the mean inside probability of the voted mask's pixels.
         mask_suppression: `soft` lowers scores by the overlap of voted masks with those of better
             detections, as `model/suppression.py` says; twice `max_detections` are voted on then.
     """
@@ -183,6 +184,7 @@ class DetectionRecipe:
     max_detections: int = 100
     min_score: float = 0.001
     drop_size: float = 2.0
+    mask_score: bool = False
     mask_suppression: Literal["none", "soft"] = "none"
 
 

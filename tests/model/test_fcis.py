@@ -9,8 +9,10 @@ import torch
 from fcis.boxes import large_enough, to_original
 from fcis.build import build_model
 from fcis.conventions import CHAINERCV, PAPER, RELEASE
+from fcis.model import detector
 from fcis.model.joint import dense_grids, mask_rois, score_rois
 from fcis.model.suppression import soft_scores
+from fcis.model.voting import vote
 from fcis.ops import definition
 from fcis.ops.sampling import AssemblyRule, RoIs
 from fcis.predictor import load_predictor
@@ -137,6 +139,28 @@ def test_masks_suppress_softly():
     np.testing.assert_allclose(found.scores, expected[kept], atol=1e-6)
     assert found.labels.tolist() == plain.labels[kept].tolist()
     for crop, i in zip(found.crops, kept, strict=True):
+        assert np.array_equal(crop.bits, plain.crops[i].bits)
+
+
+def test_scores_of_certain_masks_stay_higher(monkeypatch):
+    """Scores times certainty, sorted again; the masks stay."""
+    recipe = tiny()
+    batch, _ = batch_of(SIZES[:1], recipe)
+    model = lively(recipe)
+    voted = []
+    monkeypatch.setattr(detector, "vote", lambda *a, **k: voted.append(vote(*a, **k)) or voted[-1])
+    (plain,) = model.detect(batch)
+    model.recipe = replace(recipe, detection=replace(recipe.detection, mask_score=True))
+    (found,) = model.detect(batch)
+    kept = [i for i, crop in enumerate(voted[-1].crops) if crop is not None]
+    certainty = voted[-1].certainty[kept]
+    assert (certainty > recipe.detection.mask_threshold).all() and (certainty < 1).all()
+    expected = plain.scores * certainty
+    order = np.argsort(-expected, kind="stable")
+    order = order[expected[order] >= recipe.detection.min_score]
+    np.testing.assert_allclose(found.scores, expected[order], atol=1e-6)
+    assert order.tolist() != sorted(order.tolist())
+    for crop, i in zip(found.crops, order, strict=True):
         assert np.array_equal(crop.bits, plain.crops[i].bits)
 
 

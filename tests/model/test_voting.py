@@ -225,7 +225,7 @@ def run(boxes, probs, grids, recipe=DETECTION, conventions=RELEASE, *, grid_size
     selection = select(boxes, probs, recipe, conventions)
     rois, classes, grid_of = voting_pairs(selection, probs, conventions)
     found = mask_grids(grids, rois, classes)
-    crops = vote(selection, found, grid_of, recipe, conventions, grid_size=grid_size)
+    crops = vote(selection, found, grid_of, recipe, conventions, grid_size=grid_size).crops
     return selection, crops
 
 
@@ -663,5 +663,7 @@ def test_golden_mask_aggregation(shared):
     rows, columns = np.nonzero(mean >= 0.4)
     tight = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
     assert tight == (top, left, bottom, right)
-    (crop,) = vote(selection, grids, torch.arange(3), DETECTION, DIRECT, grid_size=21)
-    assert (crop.bits == (file["cv2_mask"][0] >= 0.4)).all()
+    voted = vote(selection, grids, torch.arange(3), DETECTION, DIRECT, grid_size=21)
+    inside = file["cv2_mask"][0] >= 0.4
+    assert (voted.crops[0].bits == inside).all()
+    assert voted.certainty == pytest.approx(file["cv2_mask"][0][inside].mean(), abs=1e-6)

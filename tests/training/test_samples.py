@@ -348,7 +348,9 @@ def test_images_with_room_for_more_crops_come_more_often(plain):
     images = [replace(record, file_name=f"{i}.png") for i in range(3)] + [small]
     for power, many in ((0.0, 1), (0.5, 2), (1.0, 4)):
         training = replace(recipe.training, repeat_crops=power)
-        samples = TrainingSamples(dataset_of(images), replace(recipe, model=model, training=training))
+        samples = TrainingSamples(
+            dataset_of(images), replace(recipe, model=model, training=training)
+        )
         order = [samples.images[i].file_name for i in samples._epoch_order(1)]
         assert order.count("small.png") == 1
         assert {order.count(f"{i}.png") for i in range(3)} <= {many, many + 1}

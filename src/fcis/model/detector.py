@@ -18,12 +18,19 @@ from torch import Tensor, nn
 
 from fcis.boxes import clip_boxes, decode_boxes, large_enough, to_original
 from fcis.instances import Instances
-from fcis.masks import MaskCrop
 from fcis.model.backbone import Backbone, Conv5, build_backbone
 from fcis.model.joint import dense_grids, inside_probability
 from fcis.model.rpn import RPN, propose
 from fcis.model.suppression import soft_scores
-from fcis.model.voting import MaskGrids, Selection, select, vote, voting_pairs, whole_pixels
+from fcis.model.voting import (
+    MaskGrids,
+    Selection,
+    VotedMasks,
+    select,
+    vote,
+    voting_pairs,
+    whole_pixels,
+)
 from fcis.recipe import ModelRecipe
 from fcis.structures import Features, ImageBatch, Proposals, RoIMasks, RoIScores, RPNOutput
 
@@ -241,8 +248,8 @@ class Detector(nn.Module, ABC, Generic[Maps]):
         grids = MaskGrids(
             values=found.values, shapes=found.shapes, extents=extents, windows=windows
         )
-        crops = vote(selection, grids, grid_of, recipe, conventions, grid_size=self.mask_size)
-        return self._collect(selection, crops, (height, width))
+        voted = vote(selection, grids, grid_of, recipe, conventions, grid_size=self.mask_size)
+        return self._collect(selection, voted, (height, width))
 
     def _instances(
         self, maps: Maps, boxes: Tensor, probabilities: Tensor, batch: ImageBatch, image: int
@@ -251,23 +258,26 @@ class Detector(nn.Module, ABC, Generic[Maps]):
         read = partial(self.grids, maps, image)
         return self.instances(boxes, probabilities, frame_of(batch, image), read)
 
-    def _collect(
-        self, selection: Selection, crops: list[MaskCrop | None], size: tuple[int, int]
-    ) -> Instances:
-        """Return the detections whose mask is not empty."""
-        found = [i for i, crop in enumerate(crops) if crop is not None]
+    def _collect(self, selection: Selection, voted: VotedMasks, size: tuple[int, int]) -> Instances:
+        """Return the detections whose mask is not empty, best first."""
+        recipe = self.recipe.detection
+        scores = selection.scores.cpu().numpy().astype("float32")
+        if recipe.mask_score:
+            scores = scores * voted.certainty
+        found = [i for i, crop in enumerate(voted.crops) if crop is not None]
         instances = Instances(
             size=size,
-            scores=selection.scores.cpu().numpy().astype("float32")[found],
+            scores=scores[found],
             labels=selection.labels.cpu().numpy().astype("int64")[found],
-            crops=tuple(crop for crop in crops if crop is not None),
+            crops=tuple(crop for crop in voted.crops if crop is not None),
             class_names=("background", *self.recipe.class_names),
             category_ids=(0, *self.recipe.category_ids),
         )
-        recipe = self.recipe.detection
-        if recipe.mask_suppression == "none":
+        if recipe.mask_suppression == "none" and not recipe.mask_score:
             return instances
-        scores = soft_scores(instances.scores, instances.labels, instances.crops)
+        scores = instances.scores
+        if recipe.mask_suppression == "soft":
+            scores = soft_scores(scores, instances.labels, instances.crops)
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= recipe.min_score][: recipe.max_detections]
         return replace(instances, scores=scores).select(order)

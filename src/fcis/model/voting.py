@@ -5,8 +5,11 @@ score for its category (Paper: 2.3, Inference; reference: 5.2, 5.3). All boxes h
 pixels of the original image.
 """
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from fcis.boxes import box_iou
@@ -22,6 +25,20 @@ from fcis.model.counting import (
 from fcis.model.pasting import MaskGrids, foreground, through_grid, tight_crop
 from fcis.model.rpn import suppress
 from fcis.recipe import DetectionRecipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotedMasks:
+    """What the votes on detections amount to, in their order.
+
+    Attributes:
+        crops: masks; None where no pixel reaches the threshold.
+        certainty: mean inside probability of the pixels that do, 0 where none does.
+    """
+
+    crops: list[MaskCrop | None]
+    certainty: Float32[np.ndarray, " detection"]
+
 
 _CANDIDATES = 2  # times `max_detections` that are voted on where masks decide which of them stay
 
@@ -145,8 +162,8 @@ def vote(
     *,
     grid_size: int,
     together: bool | None = None,
-) -> list[MaskCrop | None]:
-    """Return the mask of each detection, or None where no pixel reaches the threshold.
+) -> VotedMasks:
+    """Return the mask of each detection, and how certain its pixels are.
 
     Args:
         selection: detections and votes.
@@ -174,11 +191,14 @@ def vote(
         together = grids.values.device.type != "cpu"
     counted = count_together(ballot) if together else count_in_turn(ballot)
     masks: list[MaskCrop | None] = [None] * len(selection.rois)
+    certainty = np.zeros(len(masks), dtype=np.float32)
     for detections, corners, mean in counted:
         bits = foreground(mean, recipe, at_equal=conventions.foreground_at_equal)
+        sure = (mean * bits).sum(dim=(1, 2)) / bits.sum(dim=(1, 2)).clamp(min=1)
+        certainty[list(detections)] = sure.float().cpu().numpy()
         if conventions.store_grid:
             bits = through_grid(mean, bits, grid_size, recipe, conventions)
         pixels = bits.cpu().numpy()
         for detection, (left, top), mask in zip(detections, corners, pixels, strict=True):
             masks[detection] = tight_crop(mask, left=left, top=top)
-    return masks
+    return VotedMasks(crops=masks, certainty=certainty)

@@ -134,7 +134,5 @@ def _largest(recipe: Recipe) -> Recipe:
     change = recipe.training.augmentation
     high = max(change.scale)
     change = replace(change, scale=(high, high), sides=change.sides and (max(change.sides),))
-    training = replace(
-        recipe.training, augmentation=change, repeat_threshold=0.0, repeat_crops=0.0
-    )
+    training = replace(recipe.training, augmentation=change, repeat_threshold=0.0, repeat_crops=0.0)
     return replace(recipe, training=training)

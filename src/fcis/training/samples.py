@@ -168,9 +168,7 @@ def target_generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]))
 
 
-def _crop_factors(
-    images: Sequence[ImageRecord], recipe: Recipe
-) -> Float64[np.ndarray, " image"]:
+def _crop_factors(images: Sequence[ImageRecord], recipe: Recipe) -> Float64[np.ndarray, " image"]:
     """Return how often each image should come in an epoch for its size, 1 or more."""
     crop, power = recipe.training.augmentation.crop, recipe.training.repeat_crops
     sizes = np.array([_test_size(r, recipe) for r in images], dtype=np.float64).reshape(-1, 2)
