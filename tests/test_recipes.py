@@ -78,5 +78,4 @@ def test_recipes_from_scratch_train_all_of_the_network(name):
     assert model.backbone.norm != "frozen" and model.backbone.frozen_stages == 0
     assert model.backbone.pretrained == ""
     assert model.conventions.sampling == "align"
-    if name != "nuclei":
-        assert all(p.requires_grad for p in build_model(model).parameters())
+    assert all(p.requires_grad for p in build_model(model).parameters())

@@ -14,6 +14,8 @@ from torch import nn
 from fcis.data.coco import read_coco
 from fcis.data.formats.write_coco import write_coco
 from fcis.data.scenes import scene_dataset
+from fcis.recipe_json import with_setting
+from fcis.recipes import named_recipe
 from fcis.training.module import training_loader
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -169,3 +171,44 @@ def test_errors_of_weights_as_they_are_and_with_other_settings(
         assert mistakes["correct"] == pytest.approx(line["dsb"]["0.50"])
     with pytest.raises(SystemExit, match=r"--set head.k: only detection., .* after training"):
         run(module, monkeypatch, *arguments, "--set", "head.k=3")
+
+
+@pytest.mark.slow
+def test_rows_of_the_ablation_are_trained_or_looked_at_once(script, images, tmp_path, monkeypatch):
+    """Three rows, with a network of a few weights; asked for again, none is done again."""
+    module = script("nuclei_ablation")
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(module, "named_recipe", lambda name: named_recipe("tiny"))
+    page = tmp_path / "page.md"
+    marks = [f"<!-- begin {m} -->\nold\n<!-- end {m} -->\n" for m in ("trained", "looked")]
+    page.write_text("kept\n".join(marks))
+    monkeypatch.setattr(module, "DOCUMENT", page)
+    rows = ["the recipe", "64 RoIs", "one pass"]
+    arguments = [images, *rows, "--out", tmp_path / "runs", "--steps", 2]
+    run(module, monkeypatch, *arguments)
+    whole, fewer, once = lines(tmp_path, "nuclei-ablation")
+    assert [line["row"] for line in (whole, fewer, once)] == [
+        "the recipe",
+        "64 RoIs an image",
+        "one pass",
+    ]
+    assert "minutes" in whole and "minutes" in fewer and "minutes" not in once
+    trained, looked = page.read_text().split("kept\n")
+    assert trained.count("| the recipe |") == looked.count("| the recipe |") == 1
+    assert "| 64 RoIs an image |" in trained and "| one pass |" in looked and "old" not in looked
+    run(module, monkeypatch, *arguments)
+    assert len(lines(tmp_path, "nuclei-ablation")) == 3
+    folder = module.folder_of(tmp_path / "runs", module.ROWS[0], 2)
+    assert (folder / "best.safetensors").is_file()
+
+
+def test_each_row_of_the_ablation_differs_from_the_recipe(script):
+    module = script("nuclei_ablation")
+    whole = module.recipe(module.ROWS[0], 10)
+    for row in module.ROWS[1:]:
+        changed = whole
+        for setting in row.settings:
+            changed = with_setting(changed, *setting.split("=", 1))
+        assert changed != whole, row.name
+        assert (module.recipe(row, 10) != whole) == row.is_trained
+    assert len({row.name for row in module.ROWS}) == len(module.ROWS)
