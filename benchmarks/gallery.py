@@ -2,28 +2,65 @@
 
     python benchmarks/gallery.py docs/images/gallery.png runs/nuclei=nuclei/val.json \
         runs/scenes=scenes:8:1
+    python benchmarks/gallery.py best-and-worst.png nuclei=nuclei/val.json --extremes
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
+from fcis.commands.evaluate import dataset_ids
+from fcis.data.dataset import Dataset
 from fcis.data.source import open_dataset
-from fcis.predictor import load_predictor
+from fcis.evaluation.mistakes import find_mistakes
+from fcis.evaluation.records import read_evaluation_set
+from fcis.instances import Instances
+from fcis.predictor import Predictor, load_predictor
 from fcis.visualize import contact_sheet
 from fcis.weights.catalog import resolve_weights
 
 SIDE = 384  # px of a picture, its longer side
 
 
-def pictures(weights: str, address: str, count: int) -> list[Image.Image]:
-    """Return the first images of a dataset with what the weights find in them."""
+def detect(predictor: Predictor, dataset: Dataset) -> list[Instances]:
+    """Return what is found in each image."""
+    return [predictor.detect([record.read()])[0] for record in dataset.images]
+
+
+def correct(predictor: Predictor, dataset: Dataset, index: int, found: Instances) -> float:
+    """Return the share of what is annotated or found in an image that is right, at IoU 0.5."""
+    single = replace(dataset, images=dataset.images[index : index + 1])
+    truth = single.to_coco()
+    ids = (0, *dataset_ids(predictor.info, dataset))
+    told = replace(found, category_ids=ids).to_coco(truth["images"][0]["id"])
+    thresholds = {ids[label]: s for label, s in enumerate(predictor.info.threshold_of()) if label}
+    mistakes = find_mistakes(read_evaluation_set(truth, told), thresholds).to_json()
+    return float(mistakes["correct"] or 0.0)
+
+
+def extremes(predictor: Predictor, dataset: Dataset, found: list[Instances], count: int) -> list:
+    """Return the instances of half as many images in which most is right, and then least."""
+    shares = [correct(predictor, dataset, i, one) for i, one in enumerate(found)]
+    order = sorted(range(len(found)), key=lambda i: -shares[i])
+    chosen = order[: count // 2] + order[len(order) - (count - count // 2) :]
+    for i in chosen:
+        print(f"{dataset.images[i].file_name}: {shares[i]:.2f}")
+    return [found[i] for i in chosen]
+
+
+def pictures(weights: str, address: str, options: argparse.Namespace) -> list[Image.Image]:
+    """Return the first images of a dataset, or the extremes, with what the weights find."""
     predictor = load_predictor(resolve_weights(weights))
+    dataset = open_dataset(address)
+    if options.extremes:
+        found = extremes(predictor, dataset, detect(predictor, dataset), options.count)
+    else:
+        found = detect(predictor, dataset.first(options.count))
     drawn = []
-    for record in open_dataset(address).images[:count]:
-        (found,) = predictor.detect([record.read()])
-        picture = predictor.shown(found).draw()
+    for one in found:
+        picture = predictor.shown(one).draw()
         picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         drawn.append(picture)
     return drawn
@@ -35,6 +72,9 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="a .png")
     parser.add_argument("pairs", nargs="+", metavar="WEIGHTS=DATA")
     parser.add_argument("--count", type=int, default=8, help="images of each")
+    parser.add_argument(
+        "--extremes", action="store_true", help="where most is right and where least is"
+    )
     parser.add_argument("--columns", type=int, default=4)
     options = parser.parse_args()
     drawn = []
@@ -42,7 +82,7 @@ def main() -> None:
         weights, equals, address = pair.partition("=")
         if not equals:
             parser.error(f"{pair}: expected WEIGHTS=DATA")
-        drawn += pictures(weights, address, options.count)
+        drawn += pictures(weights, address, options)
     sheet = contact_sheet(drawn, options.columns)
     sheet.quantize(192, dither=Image.Dither.NONE).save(options.target, optimize=True)
 

@@ -15,15 +15,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nuclei_errors import detect, with_settings
+from nuclei_errors import judge, with_settings
 from records import RESULTS, add_record
 
 from fcis.data.coco import read_coco
 from fcis.data.dataset import Dataset
-from fcis.evaluation.mistakes import find_mistakes
-from fcis.evaluation.operating import best_thresholds
-from fcis.evaluation.records import read_evaluation_set, strongest
-from fcis.evaluation.report import evaluate
 from fcis.predictor import load_predictor
 from fcis.recipe import Recipe
 from fcis.recipe_json import with_setting
@@ -117,23 +113,6 @@ def lines() -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def figures_of(folder: Path, row: Row, dataset: Dataset) -> dict[str, object]:
-    """Return what the weights of a run find in the validation images, looked at as a row says."""
-    predictor = load_predictor(folder / BEST)
-    with_settings(predictor, [] if row.is_trained else list(row.settings))
-    found, seconds = detect(predictor, dataset)
-    truth, most = dataset.to_coco(), predictor.info.model.detection.max_detections
-    thresholds = best_thresholds(truth, found)
-    mistakes = find_mistakes(strongest(read_evaluation_set(truth, found), most), thresholds)
-    figures = evaluate(truth, found, max_detections=most, thresholds=thresholds).to_json()
-    return {
-        "segm": figures["segm"],
-        "dsb": figures["dsb"],
-        "seconds_per_image": round(seconds, 3),
-        "mistakes": mistakes.to_json(),
-    }
-
-
 def run(row: Row, train_set: Dataset, val_set: Dataset, options: argparse.Namespace) -> None:
     """Train a row if need be, evaluate it, and record the figures."""
     folder = folder_of(options.out, row, options.steps)
@@ -147,7 +126,10 @@ def run(row: Row, train_set: Dataset, val_set: Dataset, options: argparse.Namesp
             timed["minutes"] = round((time.perf_counter() - started) / 60, 2)
         timed["epochs"] = round(result.images / len(TrainingSamples(train_set, full).images), 1)
     key = {"row": row.name, "steps": options.steps, "settings": row.settings}
-    add_record(NAME, key | timed | figures_of(folder, row, val_set))
+    predictor = load_predictor(folder / BEST)
+    with_settings(predictor, [] if row.is_trained else list(row.settings))
+    told, _ = judge(predictor, val_set)
+    add_record(NAME, key | timed | told)
 
 
 def write_tables(steps: int) -> None:

@@ -21,7 +21,7 @@ from fcis.coco_types import CocoDetection
 from fcis.commands.evaluate import dataset_ids
 from fcis.data.coco import read_coco
 from fcis.data.dataset import Dataset
-from fcis.evaluation.mistakes import draw_mistakes, find_mistakes
+from fcis.evaluation.mistakes import Mistakes, draw_mistakes, find_mistakes
 from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.records import read_evaluation_set, strongest
 from fcis.evaluation.report import evaluate
@@ -59,6 +59,24 @@ def detect(predictor: Predictor, dataset: Dataset) -> tuple[list[CocoDetection],
     return found, (time.perf_counter() - started) / max(1, len(dataset))
 
 
+def judge(predictor: Predictor, dataset: Dataset) -> tuple[dict[str, object], Mistakes]:
+    """Return the figures of a predictor at the thresholds that are best here, and what is wrong."""
+    found, seconds = detect(predictor, dataset)
+    truth, most = dataset.to_coco(), predictor.info.model.detection.max_detections
+    thresholds = best_thresholds(truth, found)
+    mistakes = find_mistakes(strongest(read_evaluation_set(truth, found), most), thresholds)
+    figures = evaluate(truth, found, max_detections=most, thresholds=thresholds).to_json()
+    told = {
+        "images": len(dataset),
+        "seconds_per_image": round(seconds, 3),
+        "threshold": [round(value, 4) for value in thresholds.values()],
+        "segm": figures["segm"],
+        "dsb": figures["dsb"],
+        "mistakes": mistakes.to_json(),
+    }
+    return told, mistakes
+
+
 def main() -> None:
     """Detect, count, write one line and the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -74,27 +92,15 @@ def main() -> None:
     dataset = replace(dataset, images=dataset.images[:: options.every])
     predictor = load_predictor(resolve_weights(options.weights), device=options.device)
     with_settings(predictor, options.set)
-    found, seconds = detect(predictor, dataset)
-    truth, most = dataset.to_coco(), predictor.info.model.detection.max_detections
-    thresholds = best_thresholds(truth, found)
-    mistakes = find_mistakes(strongest(read_evaluation_set(truth, found), most), thresholds)
-    figures = evaluate(truth, found, max_detections=most, thresholds=thresholds).to_json()
+    told, mistakes = judge(predictor, dataset)
     options.picture.parent.mkdir(parents=True, exist_ok=True)
     draw_mistakes(mistakes).savefig(options.picture, dpi=110)
-    add_record(
-        NAME,
-        {
-            "recipe": predictor.info.recipe,
-            "settings": options.set,
-            "split": options.split,
-            "images": len(dataset),
-            "seconds_per_image": round(seconds, 2),
-            "threshold": [round(value, 4) for value in thresholds.values()],
-            "segm": figures["segm"],
-            "dsb": figures["dsb"],
-            "mistakes": mistakes.to_json(),
-        },
-    )
+    key = {
+        "recipe": predictor.info.recipe,
+        "settings": options.set,
+        "split": options.split,
+    }
+    add_record(NAME, key | told)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,12 @@ def test_rows_of_the_ablation_are_trained_or_looked_at_once(script, images, tmp_
     run(module, monkeypatch, *arguments)
     assert len(lines(tmp_path, "nuclei-ablation")) == 3
     folder = module.folder_of(tmp_path / "runs", module.ROWS[0], 2)
-    assert (folder / "best.safetensors").is_file()
+    told = ["--name", "zoo", "--minutes", 0.5, "--trained-on", "three scenes"]
+    run(script("zoo_result"), monkeypatch, folder, "--data", images / "val.json", *told)
+    (line,) = lines(tmp_path, "zoo")
+    assert (line["steps"], line["seed"], line["val"]) == (2, 0, "val.json, 3 images")
+    assert line["segm"]["AP"] >= 0 and set(line["dsb"]) >= {"0.50", "0.90"}
+    assert list(line["by_step"]) == ["2"] and len(line["by_step"]["2"]) == 3
 
 
 def test_each_row_of_the_ablation_differs_from_the_recipe(script):

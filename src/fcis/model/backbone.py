@@ -331,9 +331,10 @@ def _stage(recipe: BackboneRecipe, index: int, channels: int, *, conv5: Conv5) -
         shortcut = downsample_conv(channels, outputs, 1, stride=stride, norm_layer=norm_layer)
         if channels < LEAST_CHANNELS:
             # initialised with all others; a network's first weights are those of its seed
-            shortcut[0] = skip_init(
+            narrow = skip_init(
                 NarrowShortcut, channels, outputs, kernel_size=1, stride=stride, bias=False
             )
+            shortcut = nn.Sequential(narrow, *list(shortcut.children())[1:])
     blocks: list[BasicBlock | Bottleneck] = []
     for number in range(recipe.depths[index]):
         first = number == 0
@@ -382,7 +383,7 @@ def _quieten(stages: Sequence[nn.Sequential]) -> None:
     """
     blocks = [block for stage in stages for block in stage]
     for block in blocks:
-        last = block.bn3 if isinstance(block, Bottleneck) else block.bn2
+        last = getattr(block, "bn3" if isinstance(block, Bottleneck) else "bn2")
         nn.init.constant_(last.weight, len(blocks) ** -0.5)
 
 
