@@ -4,7 +4,8 @@ Results are lines of results/NAME.jsonl with `seed`, `segm`, `dsb`, `minutes` an
 for each training of the same recipe. What stands in the card from the line `## Limits` on is
 written by hand, pictures too, and stays when the card is made anew.
 
-    python benchmarks/zoo_card.py nuclei --results zoo-nuclei --seed 0
+    python benchmarks/zoo_card.py nuclei --results zoo-nuclei --seed 0 \\
+        --command "fcis train --recipe nuclei --train train.json --val val.json --out runs/nuclei"
 """
 
 import argparse
@@ -29,14 +30,17 @@ def table(runs: list[dict], seed: int) -> list[str]:
         for run in runs
     ]
     own = figures[[run["seed"] for run in runs].index(seed)]
+    if len(runs) == 1:
+        lines = ["| mask figure | one seed |", "| --- | --- |"]
+        return lines + [f"| {name} | {value:.3f} |" for name, value in own.items()]
     lines = [
         f"| mask figure | these weights | mean of {len(runs)} seeds | standard deviation |",
         "| --- | --- | --- | --- |",
     ]
     for name, value in own.items():
         values = [f[name] for f in figures]
-        spread = f"{statistics.stdev(values):.3f}" if len(values) > 1 else "-"
-        lines.append(f"| {name} | {value:.3f} | {statistics.mean(values):.3f} | {spread} |")
+        mean, spread = statistics.mean(values), statistics.stdev(values)
+        lines.append(f"| {name} | {value:.3f} | {mean:.3f} | {spread:.3f} |")
     return lines
 
 
@@ -46,15 +50,18 @@ def training(runs: list[dict], seed: int) -> list[str]:
     facts = {
         "seed": seed,
         "steps": run.get("steps"),
+        "precision": run.get("precision"),
         "time": f"{run['minutes']:.0f} minutes" if "minutes" in run else None,
-        "hardware": run.get("device") or f"{run['processor']}, {run['threads']} threads",
+        "hardware": run.get("device") or f"{run['processor']}, {run['threads']} thread(s)",
         "code": f"commit {run['commit']}, torch {run['torch']}",
         "validation": run.get("val"),
     }
     return [f"- {name}: {value}" for name, value in facts.items() if value not in (None, "")]
 
 
-def card(name: str, info: WeightsInfo, size: int, runs: list[dict], seed: int, hand: str) -> str:
+def card(
+    name: str, info: WeightsInfo, size: int, runs: list[dict], hand: str, *, seed: int, command: str
+) -> str:
     """Return the text of the card."""
     lines = [
         f"# {name}: {info.about}",
@@ -67,6 +74,8 @@ def card(name: str, info: WeightsInfo, size: int, runs: list[dict], seed: int, h
         f"- file: {size_text(size)}, kernels in half precision",
         "",
         "## Training",
+        "",
+        f"    {command}",
         "",
         f"- recipe: {info.recipe}",
         *training(runs, seed),
@@ -84,6 +93,7 @@ if __name__ == "__main__":
     parser.add_argument("name")
     parser.add_argument("--results", required=True, help="results/NAME.jsonl without .jsonl")
     parser.add_argument("--seed", type=int, required=True, help="of the run these weights are of")
+    parser.add_argument("--command", required=True, help="that trains them anew")
     options = parser.parse_args()
     lines = (RESULTS / f"{options.results}.jsonl").read_text().splitlines()
     path, old = zoo()[options.name], ZOO / f"{options.name}.md"
@@ -93,8 +103,9 @@ if __name__ == "__main__":
         read_info(path),
         path.stat().st_size,
         [json.loads(line) for line in lines],
-        options.seed,
         before[before.index(HAND) :],
+        seed=options.seed,
+        command=options.command,
     )
     old.write_text(text)
     print(old)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from fcis.commands import demo, demo_training
+from fcis.commands import demo
 from fcis.data import cell_scenes, scenes
 from fcis.recipes import named_recipe
 
@@ -61,15 +61,6 @@ def test_pictures_come_first_then_training(fcis, both, tiny, tmp_path):
     code, again, _ = fcis("demo", "--out", out, "--device", "cpu")
     assert code == 0 and len(again.splitlines()) > 15
     assert set(again.splitlines()) <= set(text.splitlines())
-
-
-@pytest.mark.parametrize("lacking", [demo.NUCLEI, demo.SCENES])
-def test_without_one_of_them_it_trains(fcis, both, zoo_folder, monkeypatch, lacking, tmp_path):
-    seen = []
-    monkeypatch.setattr(demo_training, "run", lambda options: seen.append(options.out) or 0)
-    (zoo_folder / f"{lacking}.safetensors").unlink()
-    assert fcis("demo", "--out", tmp_path / "demo")[0] == 0
-    assert seen == [tmp_path / "demo"]
 
 
 def test_an_unwritable_folder(refused, both, tmp_path):

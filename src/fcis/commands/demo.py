@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from fcis.commands import demo_training
 from fcis.commands.common import make_folder, write_json
 from fcis.commands.evaluate import evaluate_predictor
 from fcis.commands.pictures import OVERLAY
@@ -22,7 +21,6 @@ from fcis.recipes import named_recipe
 from fcis.training.metrics import CURVES, read_metrics
 from fcis.training.run import for_dataset, train
 from fcis.visualize import contact_sheet
-from fcis.weights.catalog import zoo
 
 NUCLEI, SCENES = "nuclei", "scenes"
 SHOWN = 8  # images of each kind
@@ -36,8 +34,6 @@ FOUND, FIGURES = "predictions.json", "figures.json"
 
 def run(options: argparse.Namespace) -> int:
     """Show what the weights of the package find, and what training does, and how to go on."""
-    if not {NUCLEI, SCENES} <= zoo().keys():
-        return demo_training.run(options)
     out = options.out
     make_folder(out)
     device = choose_device(options.device)
@@ -48,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
     print("next:")
     print(f"  fcis predict YOUR_IMAGES --weights {NUCLEI}")
     print(f"  fcis info {NUCLEI}")
-    print(f"  fcis train --train DATA --val DATA --recipe nuclei-cpu --weights {NUCLEI}")
+    further = f"--recipe nuclei --weights {NUCLEI} --set steps=1000"
+    print(f"  fcis train --train DATA --val DATA {further}")
     return 0
 
 
