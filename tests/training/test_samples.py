@@ -348,13 +348,15 @@ def test_images_with_room_for_more_crops_come_more_often(plain):
     images = [replace(record, file_name=f"{i}.png") for i in range(3)] + [small]
     for power, many in ((0.0, 1), (0.5, 2), (1.0, 4)):
         training = replace(recipe.training, repeat_crops=power)
-        samples = TrainingSamples(
-            dataset_of(images), replace(recipe, model=model, training=training)
-        )
+        changed = replace(recipe, model=model, training=training)
+        samples = TrainingSamples(dataset_of(images), changed)
         order = [samples.images[i].file_name for i in samples._epoch_order(1)]
         assert order.count("small.png") == 1
         assert {order.count(f"{i}.png") for i in range(3)} <= {many, many + 1}
         assert abs(len(order) - 3 * many - 1) <= 1
+        whole = replace(training.augmentation, crop_above=record.height)
+        changed = replace(changed, training=replace(training, augmentation=whole))
+        assert len(TrainingSamples(dataset_of(images), changed)._epoch_order(1)) == 4
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "down"])

@@ -170,9 +170,11 @@ def target_generator(seed: int, number: int) -> torch.Generator:
 
 def _crop_factors(images: Sequence[ImageRecord], recipe: Recipe) -> Float64[np.ndarray, " image"]:
     """Return how often each image should come in an epoch for its size, 1 or more."""
-    crop, power = recipe.training.augmentation.crop, recipe.training.repeat_crops
+    change, power = recipe.training.augmentation, recipe.training.repeat_crops
     sizes = np.array([_test_size(r, recipe) for r in images], dtype=np.float64).reshape(-1, 2)
-    return np.maximum(1.0, sizes.prod(axis=1) / crop**2) ** power
+    fitting = np.maximum(1.0, sizes.prod(axis=1) / change.crop**2)
+    stays_whole = sizes.min(axis=1) <= change.crop_above
+    return np.where(stays_whole, 1.0, fitting) ** power
 
 
 def _test_size(record: ImageRecord, recipe: Recipe) -> tuple[int, int]:
