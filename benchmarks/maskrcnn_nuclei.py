@@ -1,11 +1,11 @@
 """The peer on nuclei: torchvision's Mask R-CNN with a ResNet-50 and FPN, from scratch.
 
-It sees the same images as `nuclei-cpu`, in the same order, with the same crops, mirrorings and
-changes of light, for as many epochs as it is told; its optimiser has the same schedule at a rate
+It sees the same images as `nuclei`, in the same order, with the same crops, mirrorings and
+other changes, for as many epochs as it is told; its optimiser has the same schedule at a rate
 of its own. What it finds is judged by the same code. One JSON line a finished run; an interrupted
 one goes on where its last checkpoint was, and ends in the same weights on a CPU.
 
-    python benchmarks/maskrcnn_nuclei.py path/to/nuclei --epochs 40 --device cuda
+    python benchmarks/maskrcnn_nuclei.py path/to/nuclei --device cuda
 """
 
 import argparse
@@ -53,8 +53,8 @@ class Settings:
 
 
 def recipe_of(settings: Settings, dataset: Dataset, *, workers: int, detections: int) -> Recipe:
-    """Return `nuclei-cpu` with the run's numbers: what both networks share is read from it."""
-    recipe = for_dataset(named_recipe("nuclei-cpu"), dataset)
+    """Return `nuclei` with the run's numbers: what both networks share is read from it."""
+    recipe = for_dataset(named_recipe("nuclei"), dataset)
     model, training = recipe.model, recipe.training
     model = replace(model, detection=replace(model.detection, max_detections=detections))
     training = replace(
@@ -180,7 +180,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nuclei", type=Path, help="folder with train.json, val.json and images/")
     parser.add_argument("--out", type=Path, default=Path(f"runs/{NAME}"))
-    parser.add_argument("--epochs", type=float, default=11.0, help="11 are those of nuclei-cpu")
+    parser.add_argument("--epochs", type=float, default=74.0, help="74 are those of nuclei")
     parser.add_argument("--steps", type=int, help="in place of --epochs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
