@@ -1,8 +1,8 @@
 """What each choice of the recipe `nuclei` brings: short trainings that lack one of them.
 
-All rows are the recipe with fewer steps, but for what their name says. The rows of the first kind
-are trained; those of the second look at the first network in another way. One JSON line a row in
-results/nuclei-ablation.jsonl; rows that have one are left out, an interrupted training goes on.
+The rows of the first kind are trained: the recipe with fewer steps, but for what their name says.
+Those of the second look with the weights `nuclei`, or others, in another way. One JSON line a row
+in results/nuclei-ablation.jsonl; rows that have one are left out, an interrupted training goes on.
 The tables are written into docs/nuclei.md.
 
     python benchmarks/nuclei_ablation.py path/to/nuclei --out runs/ablation [ROW ...]
@@ -26,11 +26,13 @@ from fcis.recipe_json import with_setting
 from fcis.recipes import named_recipe
 from fcis.training.run import BEST, for_dataset, train
 from fcis.training.samples import TrainingSamples
+from fcis.weights.catalog import resolve_weights
 
 NAME = "nuclei-ablation"
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "nuclei.md"
 STEPS = 500
 WHOLE = "the recipe"
+AS_IT_IS = "as it is"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ ROWS = (
     Row(name="score maps on conv2's grid (stride 4)", settings=("backbone.fusion=c2",)),
     Row(name="RoIs positive from IoU 0.6", settings=("targets.roi_positive=0.6",)),
     Row(name="mask loss three times", settings=("conventions.mask_loss_weight=3.0",)),
+    _look(AS_IT_IS),
     _look(
         "suppression by boxes alone, IoU 0.3",
         "detection.mask_suppression=none",
@@ -102,9 +105,8 @@ def recipe(row: Row, steps: int) -> Recipe:
 
 
 def folder_of(out: Path, row: Row, steps: int) -> Path:
-    """Return the run folder whose weights a row needs."""
-    name = row.name if row.is_trained else WHOLE
-    return out / f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}-{steps}"
+    """Return the run folder of a row that is trained."""
+    return out / f"{re.sub('[^a-z0-9]+', '-', row.name.lower()).strip('-')}-{steps}"
 
 
 def lines() -> list[dict]:
@@ -115,9 +117,12 @@ def lines() -> list[dict]:
 
 def run(row: Row, train_set: Dataset, val_set: Dataset, options: argparse.Namespace) -> None:
     """Train a row if need be, evaluate it, and record the figures."""
-    folder = folder_of(options.out, row, options.steps)
     timed: dict[str, object] = {}
-    if row.is_trained:
+    if not row.is_trained:
+        weights = resolve_weights(options.weights)
+    else:
+        folder = folder_of(options.out, row, options.steps)
+        weights = folder / BEST
         full = for_dataset(recipe(row, options.steps), train_set)
         started = time.perf_counter()
         # thresholds are found anew below: a few images are enough for the weights file
@@ -125,24 +130,33 @@ def run(row: Row, train_set: Dataset, val_set: Dataset, options: argparse.Namesp
         if result.images == options.steps * full.training.batch:
             timed["minutes"] = round((time.perf_counter() - started) / 60, 2)
         timed["epochs"] = round(result.images / len(TrainingSamples(train_set, full).images), 1)
-    key = {"row": row.name, "steps": options.steps, "settings": row.settings}
-    predictor = load_predictor(folder / BEST)
+    predictor = load_predictor(weights)
     with_settings(predictor, [] if row.is_trained else list(row.settings))
     told, _ = judge(predictor, val_set)
-    add_record(NAME, key | timed | told)
+    add_record(NAME, key_of(row, options) | {"settings": row.settings} | timed | told)
 
 
-def write_tables(steps: int) -> None:
+def key_of(row: Row, options: argparse.Namespace) -> dict[str, object]:
+    """Return what a row's line must agree in to count as its own."""
+    of = {"steps": options.steps} if row.is_trained else {"weights": options.weights}
+    return {"row": row.name} | of
+
+
+def found_lines(options: argparse.Namespace) -> dict[str, dict]:
+    """Return the finished rows of these options, by name."""
+    wanted = {row.name: key_of(row, options) for row in ROWS}
+    return {n: line for line in lines() for n, k in wanted.items() if k.items() <= line.items()}
+
+
+def write_tables(found: dict[str, dict]) -> None:
     """Put the finished rows between the marks in the documentation."""
-    found = {line["row"]: line for line in lines() if line["steps"] == steps}
-    if WHOLE not in found or not DOCUMENT.is_file():
-        return
     page = DOCUMENT.read_text()
     for mark, is_trained in (("trained", True), ("looked", False)):
-        rows = [r for r in ROWS if r.name in found and (r.is_trained == is_trained or r is ROWS[0])]
-        table = "\n".join(_table(rows, found))
-        block = re.compile(rf"(<!-- begin {mark} -->\n).*?(<!-- end {mark} -->)", re.DOTALL)
-        page = block.sub(lambda match, new=table: f"{match[1]}{new}\n{match[2]}", page)
+        rows = [r for r in ROWS if r.name in found and r.is_trained == is_trained]
+        if rows:
+            table = "\n".join(_table(rows, found))
+            block = re.compile(rf"(<!-- begin {mark} -->\n).*?(<!-- end {mark} -->)", re.DOTALL)
+            page = block.sub(lambda match, new=table: f"{match[1]}{new}\n{match[2]}", page)
     DOCUMENT.write_text(page)
 
 
@@ -171,14 +185,14 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="begin of a row's name")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--weights", default="nuclei", help="of the rows that need no training")
     options = parser.parse_args()
     train_set, val_set = (read_coco(options.nuclei / f"{s}.json") for s in ("train", "val"))
-    done = {line["row"] for line in lines() if line["steps"] == options.steps}
     for row in ROWS:
         wanted = not options.rows or row.name.startswith(tuple(options.rows))
-        if wanted and row.name not in done:
+        if wanted and row.name not in found_lines(options):
             run(row, train_set, val_set, options)
-    write_tables(options.steps)
+    write_tables(found_lines(options))
 
 
 if __name__ == "__main__":

@@ -306,7 +306,8 @@ def test_files_that_are_no_weights(refused, annotate, tiny_weights, tmp_path, co
 def test_missing_weights_and_empty_run_folders(refused, annotate, tmp_path):
     data = annotate(tmp_path)
     error = refused("evaluate", "--data", data, "--weights", tmp_path / "w")
-    assert f"{tmp_path / 'w'}: no such weights; give a .safetensors file, a run folder" in error
+    assert f"{tmp_path / 'w'}: no such weights; give nuclei (" in error
+    assert ", a .safetensors file, a run folder, " in error
     error = refused("evaluate", "--data", data, "--weights", tmp_path)
     assert f"{tmp_path}: this folder has no best.safetensors; give a run folder whose" in error
 

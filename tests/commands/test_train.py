@@ -175,7 +175,7 @@ def test_a_finished_run_resumed_says_so(tmp_path):
         ),
         (["--recipe", "tiny", "--set", "k=0"], "recipe: head.k is 0, expected at least 1"),
         (["--recipe", "tiny", "--device", "cuda:x"], "device cuda:x: must be auto, cpu, cuda,"),
-        (["--recipe", "tiny", "--weights", "none"], "none: no such weights; give a .safetensors"),
+        (["--recipe", "tiny", "--weights", "none"], "none: no such weights; give nuclei ("),
         (["--recipe", "tiny", "--train", "photos"], "photos: no such file or folder"),
         (["--recipe", "tiny", "--val-images", "x"], "scenes have no image files"),
     ],
