@@ -40,7 +40,9 @@ def correct(predictor: Predictor, dataset: Dataset, index: int, found: Instances
     return float(mistakes["correct"] or 0.0)
 
 
-def extremes(predictor: Predictor, dataset: Dataset, found: list[Instances], count: int) -> list:
+def extremes(
+    predictor: Predictor, dataset: Dataset, found: list[Instances], count: int
+) -> list[Instances]:
     """Return the instances of half as many images in which most is right, and then least."""
     shares = [correct(predictor, dataset, i, one) for i, one in enumerate(found)]
     order = sorted(range(len(found)), key=lambda i: -shares[i])

@@ -9,14 +9,13 @@ The tables are written into docs/nuclei.md.
 """
 
 import argparse
-import json
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from nuclei_errors import judge, with_settings
-from records import RESULTS, add_record
+from records import add_record, read_records
 
 from fcis.data.coco import read_coco
 from fcis.data.dataset import Dataset
@@ -94,7 +93,7 @@ ROWS = (
 
 
 def recipe(row: Row, steps: int) -> Recipe:
-    """Return the recipe of a row, with a name of its own and fewer steps."""
+    """Return the recipe of a row, with fewer steps and a running average to match."""
     found = named_recipe("nuclei")
     short = (f"training.steps={steps}", "training.validate_every=0", "training.workers=0")
     for setting in (*short, "training.optimiser.warmup_steps=100", "training.ema=0.99"):
@@ -107,12 +106,6 @@ def recipe(row: Row, steps: int) -> Recipe:
 def folder_of(out: Path, row: Row, steps: int) -> Path:
     """Return the run folder of a row that is trained."""
     return out / f"{re.sub('[^a-z0-9]+', '-', row.name.lower()).strip('-')}-{steps}"
-
-
-def lines() -> list[dict]:
-    """Return what is recorded so far."""
-    path = RESULTS / f"{NAME}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def run(row: Row, train_set: Dataset, val_set: Dataset, options: argparse.Namespace) -> None:
@@ -145,7 +138,8 @@ def key_of(row: Row, options: argparse.Namespace) -> dict[str, object]:
 def found_lines(options: argparse.Namespace) -> dict[str, dict]:
     """Return the finished rows of these options, by name."""
     wanted = {row.name: key_of(row, options) for row in ROWS}
-    return {n: line for line in lines() for n, k in wanted.items() if k.items() <= line.items()}
+    lines = read_records(NAME)
+    return {n: line for line in lines for n, k in wanted.items() if k.items() <= line.items()}
 
 
 def write_tables(found: dict[str, dict]) -> None:

@@ -8,11 +8,10 @@ again, and an interrupted run goes on.
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
-from records import RESULTS, add_record
+from records import add_record, read_records
 
 from fcis.commands.evaluate import evaluate_predictor
 from fcis.data.coco import read_coco
@@ -40,10 +39,7 @@ def recipe(*, ohem: bool, seed: int, steps: int) -> Recipe:
 
 def finished(steps: int) -> set[tuple[bool, int]]:
     """Return the runs of so many steps whose figures are there."""
-    path = RESULTS / f"{NAME}.jsonl"
-    if not path.exists():
-        return set()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = read_records(NAME)
     return {(line["ohem"], line["seed"]) for line in lines if line["steps"] == steps}
 
 

@@ -27,6 +27,12 @@ def add_record(name: str, figures: dict[str, object]) -> None:
     print(json.dumps(line, indent=1))
 
 
+def read_records(name: str) -> list[dict]:
+    """Return the lines of results/NAME.jsonl, none if there is no such file."""
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
 def _commit() -> str:
     command = ["git", "rev-parse", "--short", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)

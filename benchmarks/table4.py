@@ -10,14 +10,13 @@ results already is not done again, and an interrupted training goes on.
 """
 
 import argparse
-import json
 import re
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from records import RESULTS, add_record
+from records import add_record, read_records
 
 from fcis.benchmark.timing import Method, alternate, device_clock
 from fcis.commands.evaluate import evaluate_predictor
@@ -75,12 +74,6 @@ def recipe(name: str, steps: int) -> Recipe:
     return replace(base, name=f"nuclei-{name}", model=model, training=training)
 
 
-def lines() -> list[dict]:
-    """Return what is recorded so far."""
-    path = RESULTS / f"{NAME}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def folder_of(out: Path, name: str, steps: int) -> Path:
     """Return the run folder of a network."""
     return out / f"{name}-{steps}"
@@ -88,7 +81,7 @@ def folder_of(out: Path, name: str, steps: int) -> Path:
 
 def train_missing(train_set: Dataset, val_set: Dataset, out: Path, steps: int) -> None:
     """Train each network that is not finished, one after the other."""
-    recorded = {line["training"] for line in lines() if line.get("steps") == steps and
+    recorded = {line["training"] for line in read_records(NAME) if line.get("steps") == steps and
                 "training" in line}  # fmt: skip
     for name in TRAININGS:
         full = for_dataset(recipe(name, steps), train_set)
@@ -118,7 +111,7 @@ def evaluate_missing(val_set: Dataset, options: argparse.Namespace) -> None:
             "scales": options.scales if row.multi_scale else "",
             "roi_side": options.roi_side if row.multi_scale else 0.0,
         }
-        if any(settings.items() <= line.items() for line in lines() if "row" in line):
+        if any(settings.items() <= line.items() for line in read_records(NAME) if "row" in line):
             continue
         predictor = open_row(row, options)
         report, _ = evaluate_predictor(predictor, val_set)
@@ -140,7 +133,7 @@ def open_row(row: Row, options: argparse.Namespace) -> Predictor:
 def measure_times(val_set: Dataset, options: argparse.Namespace) -> None:
     """Measure how long an image takes, all rows in turn."""
     settings = {"timed": "rows", "steps": options.steps, "scales": options.scales}
-    if any(settings.items() <= line.items() for line in lines()):
+    if any(settings.items() <= line.items() for line in read_records(NAME)):
         return
     every = max(1, len(val_set) // TIMED_IMAGES)
     images = [record.read() for record in val_set.images[::every]][:TIMED_IMAGES]
@@ -158,7 +151,7 @@ def measure_times(val_set: Dataset, options: argparse.Namespace) -> None:
 def write_table(options: argparse.Namespace) -> None:
     """Put the rows of these settings between the marks in the documentation, if all are there."""
     found: dict[str, dict] = {}
-    for line in lines():
+    for line in read_records(NAME):
         if line.get("steps") == options.steps and line.get("scales") in ("", options.scales):
             if line.get("roi_side", 0.0) in (0.0, options.roi_side):
                 found[line.get("row", "times")] = line

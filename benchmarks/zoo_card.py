@@ -9,10 +9,9 @@ written by hand, pictures too, and stays when the card is made anew.
 """
 
 import argparse
-import json
 import statistics
 
-from records import RESULTS
+from records import read_records
 
 from fcis.commands.common import size_text
 from fcis.weights.catalog import ZOO, zoo
@@ -53,8 +52,7 @@ def training(runs: list[dict], seed: int) -> list[str]:
         "precision": run.get("precision"),
         "time": f"{run['minutes']:.0f} minutes" if "minutes" in run else None,
         "hardware": run.get("device") or f"{run['processor']}, {run['threads']} thread(s)",
-        "code": f"commit {run['commit']}, torch {run['torch']}",
-        "validation": run.get("val"),
+        "figures": f"on {run['val']}, with commit {run['commit']}, torch {run['torch']}",
     }
     return [f"- {name}: {value}" for name, value in facts.items() if value not in (None, "")]
 
@@ -95,14 +93,13 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, required=True, help="of the run these weights are of")
     parser.add_argument("--command", required=True, help="that trains them anew")
     options = parser.parse_args()
-    lines = (RESULTS / f"{options.results}.jsonl").read_text().splitlines()
     path, old = zoo()[options.name], ZOO / f"{options.name}.md"
     before = old.read_text() if old.is_file() else FIRST_HAND
     text = card(
         options.name,
         read_info(path),
         path.stat().st_size,
-        [json.loads(line) for line in lines],
+        read_records(options.results),
         before[before.index(HAND) :],
         seed=options.seed,
         command=options.command,

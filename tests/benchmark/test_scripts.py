@@ -207,6 +207,7 @@ def test_rows_of_the_ablation_are_trained_or_looked_at_once(
     assert (line["steps"], line["seed"], line["val"]) == (2, 0, "val.json, 3 images")
     assert line["segm"]["AP"] >= 0 and set(line["dsb"]) >= {"0.50", "0.90"}
     assert list(line["by_step"]) == ["2"] and len(line["by_step"]["2"]) == 3
+    assert line["by_step"]["2"][0] == pytest.approx(line["segm"]["AP"], abs=5e-4)
 
 
 def test_each_row_of_the_ablation_differs_from_the_recipe(script):

@@ -663,7 +663,8 @@ def test_golden_mask_aggregation(shared):
     rows, columns = np.nonzero(mean >= 0.4)
     tight = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
     assert tight == (top, left, bottom, right)
-    voted = vote(selection, grids, torch.arange(3), DETECTION, DIRECT, grid_size=21)
+    sure = replace(DETECTION, mask_score=True)
+    voted = vote(selection, grids, torch.arange(3), sure, DIRECT, grid_size=21)
     inside = file["cv2_mask"][0] >= 0.4
     assert (voted.crops[0].bits == inside).all()
     assert voted.certainty == pytest.approx(file["cv2_mask"][0][inside].mean(), abs=1e-6)

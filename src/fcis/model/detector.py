@@ -262,7 +262,7 @@ class Detector(nn.Module, ABC, Generic[Maps]):
         """Return the detections whose mask is not empty, best first."""
         recipe = self.recipe.detection
         scores = selection.scores.cpu().numpy().astype("float32")
-        if recipe.mask_score:
+        if voted.certainty is not None:
             scores = scores * voted.certainty
         found = [i for i, crop in enumerate(voted.crops) if crop is not None]
         instances = Instances(

@@ -33,11 +33,12 @@ class VotedMasks:
 
     Attributes:
         crops: masks; None where no pixel reaches the threshold.
-        certainty: mean inside probability of the pixels that do, 0 where none does.
+        certainty: mean inside probability of the pixels that do, 0 where none does; None unless
+            `mask_score` asks for it.
     """
 
     crops: list[MaskCrop | None]
-    certainty: Float32[np.ndarray, " detection"]
+    certainty: Float32[np.ndarray, " detection"] | None
 
 
 _CANDIDATES = 2  # times `max_detections` that are voted on where masks decide which of them stay
@@ -169,7 +170,7 @@ def vote(
         selection: detections and votes.
         grids: masks of the voters.
         grid_of: the grid that each vote uses.
-        recipe: `mask_threshold`.
+        recipe: `mask_threshold`, `mask_score`.
         conventions: `vote`, `store_grid`, `foreground_at_equal`, `stored_at_equal`.
         grid_size: samples a side of a stored mask.
         together: count the votes of many detections at once; None: where grids are not on a CPU.
@@ -191,11 +192,12 @@ def vote(
         together = grids.values.device.type != "cpu"
     counted = count_together(ballot) if together else count_in_turn(ballot)
     masks: list[MaskCrop | None] = [None] * len(selection.rois)
-    certainty = np.zeros(len(masks), dtype=np.float32)
+    certainty = np.zeros(len(masks), dtype=np.float32) if recipe.mask_score else None
     for detections, corners, mean in counted:
         bits = foreground(mean, recipe, at_equal=conventions.foreground_at_equal)
-        sure = (mean * bits).sum(dim=(1, 2)) / bits.sum(dim=(1, 2)).clamp(min=1)
-        certainty[list(detections)] = sure.float().cpu().numpy()
+        if certainty is not None:
+            sure = (mean * bits).sum(dim=(1, 2)) / bits.sum(dim=(1, 2)).clamp(min=1)
+            certainty[list(detections)] = sure.float().cpu().numpy()
         if conventions.store_grid:
             bits = through_grid(mean, bits, grid_size, recipe, conventions)
         pixels = bits.cpu().numpy()
