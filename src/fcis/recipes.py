@@ -166,7 +166,7 @@ def nuclei_cpu() -> Recipe:
 def nuclei() -> Recipe:
     """Return the network for fluorescence nuclei of the weights `nuclei`, an hour on a CPU.
 
-    What it has more than `nuclei-cpu`, and what each part brings, is in docs/nuclei.md.
+    What it has more than `nuclei-cpu` is in docs/nuclei.md.
     """
     base = nuclei_cpu()
     training = base.training
