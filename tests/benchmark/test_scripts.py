@@ -179,7 +179,6 @@ def test_rows_of_the_ablation_are_trained_or_looked_at_once(
 ):
     """Three rows, with a network of a few weights; asked for again, none is done again."""
     module = script("nuclei_ablation")
-    monkeypatch.setattr(module, "RESULTS", tmp_path)
     monkeypatch.setattr(module, "named_recipe", lambda name: named_recipe("tiny"))
     page = tmp_path / "page.md"
     marks = [f"<!-- begin {m} -->\nold\n<!-- end {m} -->\n" for m in ("trained", "looked")]
