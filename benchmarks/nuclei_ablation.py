@@ -52,6 +52,8 @@ _LIGHT = tuple(f"training.augmentation.{n}=0" for n in ("brightness", "contrast"
 
 ROWS = (
     Row(name=WHOLE),
+    Row(name=f"{WHOLE}, seed 1", settings=("training.seed=1",)),
+    Row(name=f"{WHOLE}, seed 2", settings=("training.seed=2",)),
     Row(
         name="network of `nuclei-cpu`: 32 to 128 channels, 4 blocks",
         settings=("backbone.widths=[32,64,96,128]", "backbone.depths=[1,1,1,1]"),
