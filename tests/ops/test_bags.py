@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fcis.ops import bags
+from fcis.ops import bags, definition
 from fcis.ops.sampling import AssemblyRule, RoIs
 
 RULES = [
@@ -64,6 +64,29 @@ def test_chunks_change_no_bit_of_scores_and_masks(rule: AssemblyRule):
     scores = [bags.class_scores(maps, ROIS, rule, limits) for limits in (WHOLE, SMALL)]
     masks = [bags.class_masks(maps, ROIS, CLASSES, rule, limits) for limits in (WHOLE, SMALL)]
     assert torch.equal(*scores) and torch.equal(*masks)
+
+
+@all_rules
+@pytest.mark.parametrize("together", [1, 7])
+def test_box_shifts_of_many_rois(rule: AssemblyRule, together: int, monkeypatch):
+    """RoIs from top to bottom of two tall maps, in any order, against the definition."""
+    generator = torch.Generator().manual_seed(5)
+    count, (h, w) = 40, (30, 8)
+    low = torch.rand((count, 2), generator=generator) * torch.tensor([w * 16.0, h * 16.0])
+    sides = 8 + 60 * torch.rand((count, 2), generator=generator)
+    rois = RoIs(
+        boxes=torch.cat((low, low + sides), dim=1).double(),
+        image_index=torch.randint(2, (count,), generator=generator),
+        cells=torch.tensor([[h, w], [h - 4, w - 1]]),
+    )
+    maps, grad = random((2, h, w, 4, 4)), random((count, 4), seed=1)
+    monkeypatch.setattr(bags, "_TOGETHER", together)
+    traced = maps.clone().requires_grad_()
+    expected = definition.mean_deltas(traced, rois, rule)
+    torch.testing.assert_close(bags.mean_deltas(maps, rois, rule), expected)
+    (expected_grad,) = torch.autograd.grad(expected, traced, grad)
+    back = bags.mean_deltas_backward(grad, maps.shape, rois, rule)
+    torch.testing.assert_close(back, expected_grad)
 
 
 def test_errors():

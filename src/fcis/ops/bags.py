@@ -1,7 +1,7 @@
 """Position-sensitive assembly in torch operations: what runs where there is no GPU.
 
     class_scores   a weighted sum of map rows a bin, max over both sides, mean over the bins
-    mean_deltas    linear and separable, hence two small matrix products an image
+    mean_deltas    linear and separable, hence two small matrix products some RoIs
     class_masks    a weighted sum a bin and side, of one class a RoI
 
 The score maps are a table here: a row for each (image, y, x, cell) holds the scores of both
@@ -30,6 +30,8 @@ from fcis.ops.sampling import (
     bin_parts,
 )
 from fcis.structures import INSIDE, OUTSIDE
+
+_TOGETHER = 128  # RoIs whose box shifts are computed at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,24 @@ class _Chunk:
         rows, offsets, order = by_row(self.index.flatten())
         bag, weights = order // self.index.shape[1], self.weights.flatten()[order]
         return rows, F.embedding_bag(bag, bags, offsets, per_sample_weights=weights, mode="sum")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Separated:
+    """What some RoIs of one image read, as shares of rows and of columns.
+
+    Attributes:
+        rois: the RoIs, as rows of the result.
+        span: rows of the maps.
+        rows: their shares of (row part, y in the span).
+        columns: of (column part, x).
+    """
+
+    image: int
+    rois: Int[Tensor, " some"]
+    span: slice
+    rows: Float[Tensor, "some part_y"]
+    columns: Float[Tensor, "some part_x"]
 
 
 def class_scores(
@@ -149,11 +169,12 @@ def mean_deltas(
         return F.embedding_bag(lines.cells()[0], table, starts, mode="mean").to(maps.dtype)
     # under autocast the products would be rounded to half precision
     with torch.autocast(maps.device.type, enabled=False):
-        for image, mine, rows, columns in _image_weights(maps.shape, working.dtype, rois, rule):
-            # (y, x, row part, column part, 4) -> (row part, y) by (column part, x, 4)
-            matrix = working[image].permute(2, 0, 3, 1, 4).reshape(k * h, k * w * 4)
-            partial = (rows @ matrix).unflatten(1, (k * w, 4))
-            means[mine] = (columns[:, None] @ partial).squeeze(1)
+        # (image, y, x, row part, column part, 4) -> (row part, y) by (column part, x, 4)
+        matrices = working.permute(0, 3, 1, 4, 2, 5).reshape(-1, k, h, k * w * 4)
+        for some in _separated(maps.shape, working.dtype, rois, rule):
+            matrix = matrices[some.image, :, some.span].flatten(0, 1)
+            partial = (some.rows @ matrix).unflatten(1, (k * w, 4))
+            means[some.rois] = (some.columns[:, None] @ partial).squeeze(1)
     return means.to(maps.dtype)
 
 
@@ -161,15 +182,16 @@ def mean_deltas_backward(
     grad: Float[Tensor, "roi 4"], size: Sequence[int], rois: RoIs, rule: AssemblyRule
 ) -> Float[Tensor, "image h w cell 4"]:
     """Return the gradient of box maps of that size."""
-    k, (_, h, w, _, _) = _parts(size, rois), size
+    k, (images, h, w, _, _) = _parts(size, rois), size
     working = grad.to(_working_type(grad.dtype))
-    total = working.new_zeros(tuple(size)).unflatten(3, (k, k))
+    total = working.new_zeros((images, k, h, k * w * 4))
     with torch.autocast(grad.device.type, enabled=False):
-        for image, mine, rows, columns in _image_weights(size, working.dtype, rois, rule):
-            partial = columns[:, :, None] @ working[mine][:, None]
-            matrix = rows.T @ partial.flatten(1)
-            total[image] = matrix.reshape(k, h, k, w, 4).permute(1, 3, 0, 2, 4)
-    return total.flatten(3, 4).to(grad.dtype)
+        for some in _separated(size, working.dtype, rois, rule):
+            partial = some.columns[:, :, None] @ working[some.rois][:, None]
+            matrix = some.rows.T @ partial.flatten(1)
+            total[some.image, :, some.span] += matrix.unflatten(0, (k, -1))
+    maps = total.unflatten(3, (k, w, 4)).permute(0, 2, 4, 1, 3, 5)
+    return maps.reshape(tuple(size)).to(grad.dtype)
 
 
 def class_masks(
@@ -259,17 +281,30 @@ def _native_numbers(
     return index * (size[4] * size[5]) + classes[roi]
 
 
-def _image_weights(
+def _separated(
     size: Sequence[int], dtype: torch.dtype, rois: RoIs, rule: AssemblyRule
-) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """Yield each image, its RoIs, and their shares of (row part, y) and (column part, x)."""
+) -> Iterator[_Separated]:
+    """Yield all RoIs, those of one image some at a time, from those that begin at its top on.
+
+    Many small RoIs in a large image read few rows each: only what lies between the first and
+    the last row that some of them read is multiplied.
+    """
     images, h, w, cells, *_ = size
     k = math.isqrt(cells)
-    rows = axis_weights(rois, rule, 0, k=k, size=h).to(dtype).flatten(1)
+    rows = axis_weights(rois, rule, 0, k=k, size=h).to(dtype)
     columns = axis_weights(rois, rule, 1, k=k, size=w).to(dtype).flatten(1)
+    is_read = (rows != 0).any(dim=1).int()
+    first, end = is_read.argmax(dim=1), h - is_read.flip(1).argmax(dim=1)
     for image in range(images):
         mine = (rois.image_index == image).nonzero().squeeze(1)
-        yield image, mine, rows[mine], columns[mine]
+        mine = mine[first[mine].argsort(stable=True)]
+        for some in mine.split(_TOGETHER):
+            if len(some):
+                span = slice(int(first[some[0]]), int(end[some].max()))
+                weights = rows[some, :, span].flatten(1)
+                yield _Separated(
+                    image=image, rois=some, span=span, rows=weights, columns=columns[some]
+                )
 
 
 def _mask_chunks(
