@@ -11,7 +11,7 @@ from torch import Tensor
 from fcis.ops.assembly import class_masks, class_scores, mean_deltas
 from fcis.ops.sampling import AssemblyRule, RoIs
 from fcis.recipe import ModelRecipe
-from fcis.structures import INSIDE, RoIMasks, RoIScores, ScoreMaps
+from fcis.structures import INSIDE, OUTSIDE, RoIMasks, RoIScores, ScoreMaps
 
 
 def assembly_rule(recipe: ModelRecipe) -> AssemblyRule:
@@ -74,7 +74,9 @@ def mask_rois(
 
 def inside_probability(masks: RoIMasks) -> Float[Tensor, " pixel"]:
     """Return the probability that each sample lies inside the object (Paper: 2.2)."""
-    return masks.values.float().softmax(dim=1)[:, INSIDE]
+    # of two scores the softmax is the sigmoid of their difference, in a fraction of the time
+    values = masks.values.float()
+    return (values[:, INSIDE] - values[:, OUTSIDE]).sigmoid()
 
 
 def dense_grids(
