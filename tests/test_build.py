@@ -79,6 +79,7 @@ def test_named_recipes_are_valid(name):
         ("rpn", {"anchor_ratios": (0.0,)}, "rpn.anchor_ratios is .* expected ratios above 0"),
         ("rpn", {"post_nms": 0}, "rpn.post_nms is 0, expected 1 to pre_nms"),
         ("rpn", {"pre_nms": 10, "post_nms": 11}, "rpn.post_nms is 11, expected 1 to pre_nms"),
+        ("rpn", {"nms_area": -1.0}, "rpn.nms_area is -1.0, expected at least 0"),
         ("rpn", {"nms": 0.0}, "rpn.nms is 0.0, expected above 0, at most 1"),
         ("rpn", {"min_size": -1.0}, "rpn.min_size is -1.0, expected at least 0"),
         ("detection", {"nms": 1.5}, "detection.nms is 1.5, expected above 0, at most 1"),

@@ -17,6 +17,7 @@ def test_defaults_are_the_release_s():
         anchor_ratios=(0.5, 1.0, 2.0),
         pre_nms=6000,
         post_nms=300,
+        nms_area=0.0,
         nms=0.7,
         min_size=2.0,
     )

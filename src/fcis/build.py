@@ -78,6 +78,7 @@ def check_model(recipe: ModelRecipe) -> None:
         ("rpn.anchor_sizes", rpn.anchor_sizes, _positive(rpn.anchor_sizes), "sizes above 0"),
         ("rpn.anchor_ratios", rpn.anchor_ratios, _positive(rpn.anchor_ratios), "ratios above 0"),
         ("rpn.post_nms", rpn.post_nms, 1 <= rpn.post_nms <= rpn.pre_nms, "1 to pre_nms"),
+        ("rpn.nms_area", rpn.nms_area, rpn.nms_area >= 0, "at least 0"),
         ("rpn.nms", rpn.nms, 0 < rpn.nms <= 1, "above 0, at most 1"),
         ("rpn.min_size", rpn.min_size, rpn.min_size >= 0, "at least 0"),
         ("detection.nms", detection.nms, 0 < detection.nms <= 1, "above 0, at most 1"),

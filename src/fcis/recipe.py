@@ -66,6 +66,8 @@ class RPNRecipe:
         anchor_sizes: square roots of the anchors' areas, px of the resized image.
         anchor_ratios: height over width.
         pre_nms, post_nms: proposals kept by score before and after suppression.
+        nms_area: px of the resized image that `pre_nms` and `post_nms` are for; an image of more
+            keeps more, in proportion. 0: as many whatever the size, as in the paper.
         nms: IoU above which the lower proposal goes.
         min_size: px under which a proposal is dropped, of the resized image unless
             `Conventions.min_size_in_original` says otherwise.
@@ -76,6 +78,7 @@ class RPNRecipe:
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     pre_nms: int = 6000
     post_nms: int = 300
+    nms_area: float = 0.0
     nms: float = 0.7
     min_size: float = 2.0
 

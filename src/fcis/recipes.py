@@ -177,6 +177,7 @@ def nuclei() -> Recipe:
         model=replace(
             base.model,
             backbone=_slim((48, 96, 144, 192), depths=(1, 2, 2, 1)),
+            rpn=replace(base.model.rpn, nms_area=512.0 * 512.0),
             detection=replace(base.model.detection, nms=0.4, mask_suppression="soft"),
         ),
         training=replace(

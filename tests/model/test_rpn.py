@@ -12,6 +12,7 @@ from fcis.model.rpn import (
     RPN,
     anchor_grid,
     anchor_shapes,
+    numbers_kept,
     propose,
     suppress,
     traced_proposals,
@@ -282,6 +283,31 @@ def test_number_before_and_after_suppression():
     few = replace(COCO, post_nms=2)
     found = proposals(output_of(SEPARATE, [0.2, 0.9, 0.4]), recipe=few)
     assert torch.equal(found.boxes, SEPARATE[[1, 2]])
+
+
+def test_larger_images_keep_more():
+    # seven boxes, of which the six best are in a stack that leaves one
+    stack = boxes(*((0, 0, 40, 40 + 0.1 * i) for i in range(6)), (100, 0, 140, 40))
+    scores = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    few = replace(COCO, pre_nms=4, post_nms=2, nms_area=10_000.0)
+
+    def found(output, rows, recipe=few):
+        return len(proposals(output, size=(rows, 250), recipe=recipe).boxes)
+
+    # 4, 6 (5.6) and 8 before suppression
+    assert [found(output_of(stack, scores), rows) for rows in (40, 56, 80)] == [1, 1, 2]
+    apart, one = output_of(SEPARATE, [0.2, 0.9, 0.4]), replace(few, post_nms=1)
+    assert [found(apart, rows, one) for rows in (20, 40, 80, 120)] == [1, 1, 2, 3]
+    assert found(apart, 120, replace(one, nms_area=0.0)) == 1
+    padded = replace(PLAIN, pad_proposals=True)
+    assert len(proposals(apart, size=(160, 250), recipe=one, conventions=padded).boxes) == 4
+
+
+def test_numbers_of_each_image_of_a_batch():
+    few = replace(COCO, pre_nms=4, post_nms=1, nms_area=10_000.0)
+    sizes = torch.tensor([[40.0, 250.0], [100.0, 250.0]])
+    assert [numbers_kept(few, size) for size in sizes] == [(4, 1), (10, 2)]
+    assert [numbers_kept(COCO, size) for size in sizes] == [(6000, 300)] * 2
 
 
 def test_suppression_at_equal_in_proposals():

@@ -131,25 +131,38 @@ def traced_proposals(
             keep_pixel=conventions.box_clip == "last-pixel",
         )
         logits = output.logits[i][window].detach().float().reshape(-1, 2)
-        score = logits.softmax(dim=1)[:, 1]
+        score = (logits[:, 1] - logits[:, 0]).sigmoid()  # the softmax of two
         side = recipe.min_size
         if conventions.min_size_in_original:
             side *= float(scales[i].mean())
         keep = large_enough(found, side)
         rank = score if conventions.proposal_rank == "probability" else logits[:, 1]
         order = keep.nonzero()[:, 0]
-        order = order[rank[order].argsort(descending=True, stable=True)[: recipe.pre_nms]]
+        before, after = numbers_kept(recipe, sizes[i])
+        order = order[rank[order].argsort(descending=True, stable=True)[:before]]
         found, score, rank = found[order], score[order], rank[order]
         keep = suppress(found.detach(), rank, recipe.nms, at_equal=conventions.nms_at_equal)
-        keep = keep[: recipe.post_nms]
-        if conventions.pad_proposals and 0 < len(keep) < recipe.post_nms:
-            keep = keep[torch.arange(recipe.post_nms, device=keep.device) % len(keep)]
+        keep = keep[:after]
+        if conventions.pad_proposals and 0 < len(keep) < after:
+            keep = keep[torch.arange(after, device=keep.device) % len(keep)]
         boxes.append(found[keep])
         scores.append(score[keep])
         image.append(torch.full((len(keep),), i, device=keep.device))
     return Proposals(
         boxes=torch.cat(boxes), image_index=torch.cat(image), objectness=torch.cat(scores)
     )
+
+
+def numbers_kept(recipe: RPNRecipe, size: Float[Tensor, "2"]) -> tuple[int, int]:
+    """Return how many proposals an image of (height, width) keeps before and after suppression.
+
+    An image of at most `nms_area` pixels keeps `pre_nms` and `post_nms`, a larger one more in
+    proportion: objects of one size are as dense in it.
+    """
+    share = 1.0
+    if recipe.nms_area > 0:
+        share = max(1.0, float(size[0]) * float(size[1]) / recipe.nms_area)
+    return round(share * recipe.pre_nms), round(share * recipe.post_nms)
 
 
 def suppress(
