@@ -20,7 +20,7 @@ from fcis.build import build_model
 from fcis.cli import main
 from fcis.predictor import Predictor
 from fcis.video import VideoWriter, read_frames
-from fcis.weights.file import WeightsInfo, read_info, save_weights
+from fcis.weights.file import WeightsInfo, load_weights, read_info, save_weights
 
 
 @pytest.fixture
@@ -116,6 +116,41 @@ def test_many_empty_images_are_counted_at_the_end(predict, save, tmp_path):
     lines = err.splitlines()
     assert code == 0 and len(lines) == 11
     assert lines[-1].startswith("12 images in which nothing reaches the threshold; the top score")
+
+
+@pytest.fixture
+def eager_weights(tiny_weights, tmp_path):
+    """Untrained weights that put out three instances at once, and show whatever they find."""
+    info = read_info(tiny_weights)
+    model = replace(info.model, detection=replace(info.model.detection, max_detections=3))
+    path = tmp_path / "eager.safetensors"
+    network = build_model(info.model)
+    load_weights(tiny_weights, network)
+    save_weights(path, network, replace(info, model=model, thresholds=(0.0,) * 8))
+    return path
+
+
+def test_as_many_as_the_weights_put_out_is_said(fcis, save, eager_weights, tmp_path):
+    path = save(tmp_path / "x.png", 120, 160)
+    command = ("predict", path, "--weights", eager_weights, "--out", tmp_path / "out")
+    code, out, err = fcis(*command)
+    assert (code, out) == (0, f"3 instances in 1 image: {tmp_path / 'out'}\n")
+    assert err == (
+        f"{path}: 3 instances, the most that these weights put out at once; for all there are, "
+        "look in tiles: --tile SIZE\n"
+    )
+    # fewer than that; and tiles, which put out as many each
+    assert "at once" not in fcis(*command, "--score-threshold", 0.99)[2]
+    code, out, err = fcis(*command, "--tile", 64, "--overlap", 16)
+    assert err == "" and int(out.split()[0]) > 3
+
+
+def test_many_full_images_are_counted_at_the_end(fcis, save, eager_weights, tmp_path):
+    for i in range(12):
+        save(tmp_path / "in" / f"{i:02d}.png", 60, 80, seed=i)
+    arguments = ("--weights", eager_weights, "--out", tmp_path / "out")
+    lines = fcis("predict", tmp_path / "in", *arguments)[2].splitlines()
+    assert len(lines) == 11 and lines[-1] == "12 images with the most instances at once"
 
 
 def test_threshold_between_scores_divides_them(predict, save, tmp_path):

@@ -58,8 +58,9 @@ class _Outcome:
         before: images that an earlier run had looked at.
         failures: one line for each image that could not be.
         empty: images in which nothing reached the threshold.
-        notes: one line for each of the first of those.
         top_score: the highest score in all of those.
+        full: images with as many instances as the network puts out at most.
+        notes: one line for each of the first empty and the first full ones.
     """
 
     results: list[CocoDetection] = field(default_factory=list)
@@ -68,8 +69,9 @@ class _Outcome:
     before: int = 0
     failures: list[str] = field(default_factory=list)
     empty: int = 0
-    notes: list[str] = field(default_factory=list)
     top_score: float = 0.0
+    full: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +300,10 @@ class _Work:
         shown = self._predictor.shown(found, self._threshold)
         if len(shown) == 0:
             _note_empty(job, found, self.outcome)
+        most = self._predictor.info.model.detection.max_detections
+        # whoever asks for low scores gets as many as there may be, and knows it
+        if self._predictor.tiling is None and len(self._predictor.shown(shown)) >= most:
+            _note_full(job, most, self.outcome)
         return replace(
             shown, image_id=job.image_id, file_name=job.file_name, category_ids=job.category_ids
         )
@@ -313,6 +319,16 @@ def _note_empty(job: Job, found: Instances, outcome: _Outcome) -> None:
         outcome.notes.append(f"{job.file_name}: nothing reaches the threshold; {best}")
 
 
+def _note_full(job: Job, most: int, outcome: _Outcome) -> None:
+    """Remember that there may be more instances than the network puts out."""
+    outcome.full += 1
+    if outcome.full <= _MOST_NOTES:
+        outcome.notes.append(
+            f"{job.file_name}: {most} instances, the most that these weights put out at once; "
+            "for all there are, look in tiles: --tile SIZE"
+        )
+
+
 def _report(outcome: _Outcome, out: Path) -> None:
     """Say what there is, and what is missing."""
     for note in outcome.notes:
@@ -323,6 +339,8 @@ def _report(outcome: _Outcome, out: Path) -> None:
             f"them all is {outcome.top_score:.3f}",
             file=sys.stderr,
         )
+    if outcome.full > _MOST_NOTES:
+        print(f"{outcome.full} images with the most instances at once", file=sys.stderr)
     before = f" ({outcome.before} were done before)" if outcome.before else ""
     print(
         f"{_count(outcome.instances, 'instance')} in {_count(outcome.done, 'image')}{before}: {out}"
