@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from options import GPU, options_of
-from processes import GRACE, Job, Outcome, run_inside, run_jobs
+from processes import FCIS, GRACE, Job, Outcome, run_inside, run_jobs
 from results import Bar, Key, Line, Results, machine, table_text
 from travel import pack, restore
 
@@ -103,7 +103,7 @@ class Call:
             limit: seconds, where they have less than all that is left.
         """
         logs = self.work / "logs"
-        if self.options.inside and all("fcis.cli" in job.command for job in jobs):
+        if self.options.inside and all(job.command[: len(FCIS)] == FCIS for job in jobs):
             found = {job.name: run_inside(job, logs) for job in jobs}
         else:
             end = self.end if limit is None else min(self.end, time.monotonic() + limit)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fcis.cli import main
 
-FCIS = (sys.executable, "-m", "fcis.cli")
+FCIS = (sys.executable, "-m", "fcis")
 GRACE = 15.0
 """Seconds that an interrupted command has before it is killed."""
 

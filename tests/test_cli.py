@@ -22,7 +22,7 @@ DATA_ACTIONS = ("check", "preview", "convert")
 def process(*arguments, **options):
     """Run the installed command's module in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "fcis.cli", *map(str, arguments)],
+        [sys.executable, "-m", "fcis", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -202,7 +202,7 @@ def test_process_with_bad_input(tmp_path, tiny_weights):
 
 def test_process_whose_reader_goes_away(tmp_path):
     done = subprocess.run(
-        f"{sys.executable} -m fcis.cli info | true",
+        f"{sys.executable} -m fcis info | true",
         shell=True,
         capture_output=True,
         text=True,

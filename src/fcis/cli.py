@@ -325,7 +325,3 @@ def _add_info(commands: "argparse._SubParsersAction[Parser]") -> None:
         "fcis info runs/cells",
     )
     parser.add_argument("weights", nargs="?", metavar="W", help=WEIGHTS)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
