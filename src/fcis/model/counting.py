@@ -6,7 +6,6 @@ masks of similar size are enlarged together. Elsewhere few and large operations 
 of similar size go through together, and every vote is enlarged in its detection's window.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -108,10 +107,13 @@ def _similar(
         counts: how many masks of its size each window needs.
         bound: the most values of the masks of a part; one window may have more.
     """
-    levels = [tuple(math.ceil(2 * math.log2(max(n, _SMALL))) for n in pair) for pair in sides]
+    pairs = np.asarray(sides, dtype=np.int64).reshape(-1, 2)
+    steps = np.ceil(2 * np.log2(np.maximum(pairs, _SMALL))).astype(np.int64)
+    sizes = (steps << np.array([8, 0])).sum(axis=1)  # one number for both
+    levels = sizes.tolist()
     chunk: list[int] = []
     rows = columns = total = 0
-    for i in sorted(range(len(sides)), key=lambda i: (levels[i], i)):
+    for i in sizes.argsort(kind="stable").tolist():
         new_rows, new_columns = max(rows, sides[i][1]), max(columns, sides[i][0])
         padded = new_rows * new_columns * (total + counts[i])
         if chunk and (padded > bound or levels[i] != levels[chunk[0]]):
