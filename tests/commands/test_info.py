@@ -43,6 +43,15 @@ def test_a_name_of_the_zoo_is_described(fcis, add_to_zoo):
     assert f"  card         {path.with_suffix('.md')}\n  about        drawn shapes\n" in out
 
 
+def test_proposals_in_proportion_are_told(fcis, zoo_folder, tiny_weights):
+    info = read_info(tiny_weights)
+    most = info.model.rpn.post_nms
+    assert f", {most} proposals\n" in fcis("info", tiny_weights)[1]
+    model = replace(info.model, rpn=replace(info.model.rpn, nms_area=25600.0))
+    rewrite_info(tiny_weights, zoo_folder / "small.safetensors", replace(info, model=model))
+    assert f", {most} proposals for 25,600 px\n" in fcis("info", "small")[1]
+
+
 def test_published_weights_are_listed(fcis, tmp_path, monkeypatch):
     monkeypatch.setenv("FCIS_CACHE", str(tmp_path))
     assert f"published weights (--weights NAME), kept in {tmp_path}\n" in fcis("info")[1]

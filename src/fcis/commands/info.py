@@ -133,8 +133,9 @@ def _headline(info: WeightsInfo) -> str:
 def _network(model: ModelRecipe) -> str:
     backbone = model.backbone
     added = "" if backbone.fusion == "none" else f" with {backbone.fusion}"
+    area = f" for {model.rpn.nms_area:,.0f} px" if model.rpn.nms_area else ""
     return (
         f"{model.system}, {backbone.block} ResNet {backbone.depths}{added}, "
         f"stride {backbone.map_stride}, k {model.head.k}, {model.conventions.sampling}, "
-        f"{model.rpn.post_nms} proposals"
+        f"{model.rpn.post_nms} proposals{area}"
     )
