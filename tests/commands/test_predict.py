@@ -20,7 +20,7 @@ from fcis.build import build_model
 from fcis.cli import main
 from fcis.predictor import Predictor
 from fcis.video import VideoWriter, read_frames
-from fcis.weights.file import WeightsInfo, load_weights, read_info, save_weights
+from fcis.weights.file import WeightsInfo, load_weights, read_info, rewrite_info, save_weights
 
 
 @pytest.fixture
@@ -143,6 +143,10 @@ def test_as_many_as_the_weights_put_out_is_said(fcis, save, eager_weights, tmp_p
     assert "at once" not in fcis(*command, "--score-threshold", 0.99)[2]
     code, out, err = fcis(*command, "--tile", 64, "--overlap", 16)
     assert err == "" and int(out.split()[0]) > 3
+    # nor where all three are shown because low scores were asked for
+    rewrite_info(eager_weights, eager_weights, replace(read_info(eager_weights), thresholds=()))
+    code, out, err = fcis(*command, "--score-threshold", 0)
+    assert (code, err) == (0, "") and out.startswith("3 instances in 1 image")
 
 
 def test_many_full_images_are_counted_at_the_end(fcis, save, eager_weights, tmp_path):
