@@ -23,10 +23,10 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from fcis.instances import Instances
-from fcis.masks import crop_from_mask
-from fcis.preprocess import Resize
-from fcis.recipe import ModelRecipe
+from fcis.core.masks import crop_from_mask
+from fcis.imaging.instances import Instances
+from fcis.inference.preprocess import Resize
+from fcis.recipe.types import ModelRecipe
 from fcis.training.batch import TrainingBatch
 
 CHANNELS = 256

@@ -21,16 +21,16 @@ from torch.nn.utils import clip_grad_norm_
 from torchvision.models.detection import MaskRCNN
 from tqdm import tqdm
 
-from fcis.coco_types import CocoDetection
-from fcis.data.coco import read_coco
+from fcis.core.coco_types import CocoDetection
 from fcis.data.dataset import Dataset
+from fcis.data.formats.coco import read_coco
 from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.report import Report, evaluate
-from fcis.preprocess import prepare
-from fcis.recipe import Recipe
-from fcis.recipes import named_recipe
+from fcis.inference.preprocess import prepare
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Recipe
+from fcis.training.atomic_files import put_file
 from fcis.training.batch import TrainingBatch
-from fcis.training.files import put_file
 from fcis.training.module import training_loader
 from fcis.training.optim import learning_rate_factor
 from fcis.training.run import for_dataset

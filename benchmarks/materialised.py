@@ -1,6 +1,6 @@
 """Measure the operators against the materialised form and keep the figures.
 
-The form itself is `fcis.benchmark.materialised`. Options are those of `fcis benchmark ops`:
+The form itself is `fcis.lab.benchmark.materialised`. Options are those of `fcis benchmark ops`:
 
     python benchmarks/materialised.py --threads 2
 """
@@ -9,7 +9,7 @@ import sys
 
 from records import RESULTS
 
-from fcis.cli import main
+from fcis.cli.main import main
 
 if __name__ == "__main__":
     files = ["--json", str(RESULTS / "ops.json"), "--plot", str(RESULTS / "ops.png")]

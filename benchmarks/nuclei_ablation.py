@@ -17,12 +17,12 @@ from pathlib import Path
 from nuclei_errors import judge, with_settings
 from records import add_record, read_records
 
-from fcis.data.coco import read_coco
 from fcis.data.dataset import Dataset
-from fcis.predictor import load_predictor
-from fcis.recipe import Recipe
-from fcis.recipe_json import with_setting
-from fcis.recipes import named_recipe
+from fcis.data.formats.coco import read_coco
+from fcis.inference.predictor import load_predictor
+from fcis.recipe.as_json import with_setting
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Recipe
 from fcis.training.run import BEST, for_dataset, train
 from fcis.training.samples import TrainingSamples
 from fcis.weights.catalog import resolve_weights

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from records import add_record, read_records
 
-from fcis.commands.evaluate import evaluate_predictor
-from fcis.data.coco import read_coco
-from fcis.predictor import load_predictor
-from fcis.recipe import Recipe
-from fcis.recipes import named_recipe
+from fcis.cli.evaluate import evaluate_predictor
+from fcis.data.formats.coco import read_coco
+from fcis.inference.predictor import load_predictor
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Recipe
 from fcis.training.run import BEST, for_dataset, train
 
 NAME = "ohem-nuclei"

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from records import add_record
 
-from fcis.baseline_recipes import TABLE1, mnc
-from fcis.commands.evaluate import evaluate_predictor
-from fcis.data.scenes import scene_dataset
-from fcis.predictor import load_predictor
-from fcis.recipe import Augmentation, Recipe
-from fcis.recipes import named_recipe
+from fcis.cli.evaluate import evaluate_predictor
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.inference.predictor import load_predictor
+from fcis.recipe.baselines import TABLE1, mnc
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Augmentation, Recipe
 from fcis.training.run import BEST, for_dataset, train
 
 SCENES, SEED, SIDE = 8, 3, 112

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from records import add_record
 
-from fcis.baseline_recipes import mnc
-from fcis.benchmark.stopwatch import Stopwatch
-from fcis.benchmark.timing import Method, alternate, device_clock, ratio
-from fcis.benchmark.training import Trainer
-from fcis.data.coco import read_coco
-from fcis.recipe import Recipe
-from fcis.recipes import named_recipe
+from fcis.data.formats.coco import read_coco
+from fcis.lab.benchmark.stopwatch import Stopwatch
+from fcis.lab.benchmark.timing import Method, alternate, device_clock, ratio
+from fcis.lab.benchmark.training import Trainer
+from fcis.recipe.baselines import mnc
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Recipe
 from fcis.training.run import for_dataset
 
 NAME = "table2-steps"

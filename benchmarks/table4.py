@@ -18,17 +18,17 @@ from pathlib import Path
 
 from records import add_record, read_records
 
-from fcis.benchmark.timing import Method, alternate, device_clock
-from fcis.commands.evaluate import evaluate_predictor
-from fcis.data.coco import read_coco
+from fcis.cli.evaluate import evaluate_predictor
 from fcis.data.dataset import Dataset
-from fcis.loading import load_any
-from fcis.predictor import Predictor
-from fcis.recipe import Recipe
-from fcis.recipes import named_recipe
+from fcis.data.formats.coco import read_coco
+from fcis.inference.load_predictor import load_any
+from fcis.inference.predictor import Predictor
+from fcis.inference.test_time.ensemble import Averaging
+from fcis.inference.test_time.scales import read_scales
+from fcis.lab.benchmark.timing import Method, alternate, device_clock
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Recipe
 from fcis.training.run import BEST, for_dataset, train
-from fcis.tta.ensemble import Averaging
-from fcis.tta.scales import read_scales
 
 NAME = "table4"
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "test-time.md"

@@ -33,17 +33,24 @@ import torch
 from PIL import Image
 from records import add_record
 
-from fcis.coco_types import CocoDetection
-from fcis.data.coco import read_coco
+from fcis.core.coco_types import CocoDetection
+from fcis.core.masks import (
+    MaskCrop,
+    crop_box,
+    crop_from_mask,
+    mask_from_rle,
+    pixels_in,
+    pixels_in_both,
+    rle_from_crop,
+)
 from fcis.data.dataset import ImageRecord
+from fcis.data.formats.coco import read_coco
 from fcis.evaluation.report import evaluate
-from fcis.instances import Instances
-from fcis.masks import MaskCrop, crop_from_mask, mask_from_rle, rle_from_crop
-from fcis.predictor import Predictor, load_predictor
-from fcis.preprocess import stretch_levels
-from fcis.regions.picture import open_picture
-from fcis.tiling.pieces import crop_box, pixels_in, pixels_in_both
-from fcis.tiling.plan import TileGrid, make_tiling, plan_tiles
+from fcis.imaging.instances import Instances
+from fcis.imaging.strips.picture import open_picture
+from fcis.inference.predictor import Predictor, load_predictor
+from fcis.inference.preprocess import stretch_levels
+from fcis.inference.tiling.tile_grid import TileGrid, make_tiling, plan_tiles
 from fcis.weights.catalog import resolve_weights
 
 NAME = "tiling"

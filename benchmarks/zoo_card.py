@@ -13,9 +13,9 @@ import statistics
 
 from records import read_records
 
-from fcis.commands.common import size_text
+from fcis.cli.common import size_text
 from fcis.weights.catalog import ZOO, zoo
-from fcis.weights.file import WeightsInfo, read_info
+from fcis.weights.weights_file import WeightsInfo, read_info
 
 HAND = "## Limits\n"
 FIRST_HAND = f"{HAND}\nNot written yet.\n"

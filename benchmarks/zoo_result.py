@@ -14,9 +14,9 @@ from pathlib import Path
 
 from records import add_record
 
-from fcis.commands.evaluate import evaluate_predictor
+from fcis.cli.evaluate import evaluate_predictor
 from fcis.data.source import open_dataset
-from fcis.predictor import load_predictor
+from fcis.inference.predictor import load_predictor
 from fcis.training.run import BEST
 
 KEPT = ("segm", "bbox", "voc", "dsb", "max_detections", "images", "seconds_per_image")

@@ -11,7 +11,7 @@ from common import Call, run
 from results import Bar
 from trainings import Run, add_training, changes, evaluate, rate, suffix, train_all
 
-from fcis.recipes import named_recipe
+from fcis.recipe.named import named_recipe
 
 SCRIPT = "30-train-nuclei"
 BARS = {"AP50": 0.91, "AP": 0.68, "AP75": 0.76}

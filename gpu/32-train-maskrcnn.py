@@ -13,7 +13,7 @@ from processes import Job
 from trainings import add_counts
 from travel import FINISHED
 
-from fcis.recipes import named_recipe
+from fcis.recipe.named import named_recipe
 
 SCRIPT = "32-train-maskrcnn"
 TRAINER = ROOT / "benchmarks" / "maskrcnn_nuclei.py"

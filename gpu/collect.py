@@ -8,8 +8,8 @@ from pathlib import Path
 
 from travel import collect
 
-from fcis.arguments.parser import Parser
-from fcis.errors import InputError
+from fcis.cli.parser import Parser
+from fcis.core.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,8 +14,8 @@ from processes import FCIS, GRACE, Job, Outcome, run_inside, run_jobs
 from results import Bar, Key, Line, Results, machine, table_text
 from travel import pack, restore
 
-from fcis.devices import choose_device
-from fcis.errors import InputError
+from fcis.core.devices import choose_device
+from fcis.core.errors import InputError
 
 ROOT = GPU.parent
 RECORD = ROOT / "benchmarks" / "results" / "gpu"

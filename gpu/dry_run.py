@@ -15,11 +15,11 @@ from pathlib import Path
 from prepare import write_commit
 from results import KEYS, read_lines
 
-from fcis.arguments.parser import Parser
-from fcis.benchmark.timing import Method
-from fcis.cli import main as fcis
-from fcis.errors import InputError
-from fcis.reproduce import times
+from fcis.cli.main import main as fcis
+from fcis.cli.parser import Parser
+from fcis.core.errors import InputError
+from fcis.lab.benchmark.timing import Method
+from fcis.lab.reproduce import times
 
 GPU = Path(__file__).resolve().parent
 SCRIPTS = tuple(path.stem for path in sorted(GPU.glob("[0-9][0-9]-*.py")))

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fcis.benchmark.workload import STRIDE, Size, Workload, workload
+from fcis.lab.benchmark.workload import STRIDE, Size, Workload, workload
 from fcis.ops import assembly, definition, triton_masks, triton_scores
-from fcis.ops.sampling import AssemblyRule, RoIs
+from fcis.ops.roi_sampling import AssemblyRule, RoIs
 from fcis.structures import RoIMasks
 
 SMALL = Size(rois=3, classes=3, rows=4, columns=5, k=2, out_size=4)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from fcis.arguments.parser import Parser
+from fcis.cli.parser import Parser
 
 GPU = Path(__file__).resolve().parent
 SECONDS = 540

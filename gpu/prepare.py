@@ -16,9 +16,9 @@ from pathlib import Path
 
 from results import COMMIT_FILE
 
-from fcis.arguments.parser import Parser
-from fcis.benchmark.environment import commit
-from fcis.errors import InputError
+from fcis.cli.parser import Parser
+from fcis.core.errors import InputError
+from fcis.lab.benchmark.environment import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ("faster-coco-eval", "beartype")

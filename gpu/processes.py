@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fcis.cli import main
+from fcis.cli.main import main
 
 FCIS = (sys.executable, "-m", "fcis")
 GRACE = 15.0

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from fcis.benchmark.environment import environment
-from fcis.benchmark.table import Table
-from fcis.errors import InputError
+from fcis.core.errors import InputError
+from fcis.lab.benchmark.environment import environment
+from fcis.lab.benchmark.table import Table
 
 KEYS = (
     "script",

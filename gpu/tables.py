@@ -16,15 +16,15 @@ from common import Call, tell
 from processes import fcis_job
 from trainings import Run, add_training, changes, suffix, train_all
 
-from fcis.recipe import Recipe
-from fcis.recipe_json import to_json, with_setting
-from fcis.recipes import named_recipe
-from fcis.reproduce.budgets import with_steps
-from fcis.reproduce.journal import Journal, Line
-from fcis.reproduce.plan import TableName, Training
-from fcis.reproduce.plans import make_plan
-from fcis.reproduce.running import Job
-from fcis.reproduce.sources import open_sources
+from fcis.lab.reproduce.budgets import with_steps
+from fcis.lab.reproduce.journal import Journal, Line
+from fcis.lab.reproduce.rows import TableName, Training
+from fcis.lab.reproduce.running import Job
+from fcis.lab.reproduce.sources import open_sources
+from fcis.lab.reproduce.table_plans import make_plan
+from fcis.recipe.as_json import to_json, with_setting
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Recipe
 
 SEEDS = 3
 RECIPES = {"scenes": "scenes", "nuclei": "nuclei-cpu"}

@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,7 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +49,10 @@ def tiny_weights(tmp_path_factory) -> Path:
     """A weights file of the smallest network, untrained, for the categories of the scenes."""
     from dataclasses import replace
 
-    from fcis.build import build_model
-    from fcis.data.scenes import CATEGORIES
-    from fcis.recipes import named_recipe
-    from fcis.weights.file import WeightsInfo, save_weights
+    from fcis.data.scenes.shape_scenes import CATEGORIES
+    from fcis.model.build import build_model
+    from fcis.recipe.named import named_recipe
+    from fcis.weights.weights_file import WeightsInfo, save_weights
 
     recipe = named_recipe("tiny")
     model = replace(
@@ -84,9 +87,9 @@ def add_to_zoo(zoo_folder, tiny_weights):
     """Put untrained weights in half precision into a zoo; returns their path."""
     from dataclasses import replace
 
-    from fcis.build import build_model
-    from fcis.weights.file import read_info, save_weights
-    from fcis.weights.pack import pack_weights
+    from fcis.model.build import build_model
+    from fcis.weights.half_precision import pack_weights
+    from fcis.weights.weights_file import read_info, save_weights
 
     def add(name, about, categories=None):
         source = tiny_weights
@@ -120,9 +123,95 @@ def reference_npz(shared, tmp_path_factory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def reference_weights(reference_npz) -> Iterator[Path]:
     """The reference network as `fcis convert` makes it; 215 MB, removed again."""
-    from fcis.cli import main
+    from fcis.cli.main import main
 
     path = reference_npz.with_name("weights.safetensors")
     assert main(["convert", str(reference_npz), str(path), "--conventions", "chainercv"]) == 0
     yield path
     path.unlink()
+
+
+def noise(height, width, seed=0):
+    """A picture in which a network finds something, however little it has learnt."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def save():
+    """Write a noisy picture and return its path."""
+
+    def write(path, height=48, width=64, seed=0):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(height, width, seed)).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def fcis(capsys):
+    """Run a command line; returns (exit code, standard output, standard error)."""
+
+    from fcis.cli.main import main
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(fcis):
+    """Run a command line that must be refused in one line; returns that line."""
+
+    def run(*arguments):
+        code, _, err = fcis(*arguments)
+        assert code == 2, err
+        assert err.startswith("fcis: ") and err.endswith("\n") and err.count("\n") == 1, err
+        return err
+
+    return run
+
+
+@pytest.fixture
+def annotate(save):
+    """Write two images and an annotation file with a square in each, as a dictionary to change."""
+
+    def write(folder, change=lambda data: None, ids=(7, 9), names=None, category_ids=None):
+        from fcis.data.scenes.shape_scenes import CATEGORIES
+
+        names = names or [c.name for c in CATEGORIES]
+        category_ids = category_ids or list(range(1, len(names) + 1))
+        images = [
+            {"id": i, "file_name": f"{n}.png", "height": 48, "width": 64} for n, i in enumerate(ids)
+        ]
+        for seed, image in enumerate(images):
+            save(folder / "images" / image["file_name"], seed=seed)
+        square = [[10, 10, 30, 10, 30, 30, 10, 30]]
+        data = {
+            "images": images,
+            "categories": [
+                {"id": i, "name": name} for i, name in zip(category_ids, names, strict=True)
+            ],
+            "annotations": [
+                {
+                    "id": n + 1,
+                    "image_id": image["id"],
+                    "category_id": category_ids[0],
+                    "bbox": [10, 10, 20, 20],
+                    "area": 400,
+                    "iscrowd": 0,
+                    "segmentation": square,
+                }
+                for n, image in enumerate(images)
+            ],
+        }
+        change(data)
+        path = folder / "data.json"
+        path.write_text(json.dumps(data))
+        return path
+
+    return write

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import fcis
-from fcis.predictor import Predictor
+from fcis.inference.predictor import Predictor
 
 
 def test_as_documented(tiny_weights, tmp_path):

@@ -26,8 +26,8 @@ PUBLIC = {"InputError", "Instances", "load"}
 UNTESTED = {
     "__main__.py": "one call, made by the tests of the command",
     "__init__.py": "names alone, pinned below",
-    "coco_types.py": "types alone, checked by pyright",
-    "errors.py": "one exception without a body",
+    "core/coco_types.py": "types alone, checked by pyright",
+    "core/errors.py": "one exception without a body",
     "structures.py": "records whose shapes are executed by the tests of every stage",
 }
 
@@ -157,7 +157,7 @@ def test_every_test_module_has_a_module():
         "test_learning_by_heart.py",
         "test_readme.py",
         "model/test_structure.py",
-        "benchmark/test_scripts.py",
+        "lab/benchmark/test_scripts.py",
         "gpu/test_scripts.py",
     }
     for path in sorted(TESTS.rglob("test_*.py")):
@@ -168,7 +168,7 @@ def test_every_test_module_has_a_module():
 
 def test_shapes_are_executed():
     """The test run checks every annotated call; a wrong shape does not get through."""
-    from fcis.boxes import box_area
+    from fcis.core.boxes import box_area
     from fcis.structures import Proposals
 
     assert box_area(torch.zeros(2, 4)).shape == (2,)

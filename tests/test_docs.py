@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fcis import recipe
-from fcis.conventions import PAPER, RELEASE, Conventions
-from fcis.recipes import RECIPES
+from fcis.recipe import types as recipe
+from fcis.recipe.conventions import PAPER, RELEASE, Conventions
+from fcis.recipe.named import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

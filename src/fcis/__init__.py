@@ -7,5 +7,5 @@ instances = predictor.predict("cells.png")
 """
 
 from fcis.api import load as load
-from fcis.errors import InputError as InputError
-from fcis.instances import Instances as Instances
+from fcis.core.errors import InputError as InputError
+from fcis.imaging.instances import Instances as Instances

@@ -2,7 +2,7 @@
 
 import sys
 
-from fcis.cli import main
+from fcis.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import fcis.predictor
+    import fcis.inference.predictor
 
 
 def load(
@@ -18,7 +18,7 @@ def load(
     scales: Sequence[int | str] = (),
     flip: bool = False,
     roi_side: int | float = 224,
-) -> "fcis.predictor.Predictor":
+) -> "fcis.inference.predictor.Predictor":
     """Return a predictor.
 
     Args:
@@ -45,9 +45,9 @@ def load(
             make no sense.
     """
     # They bring torch, which takes seconds that `import fcis` and `fcis --help` should not.
-    from fcis.loading import load_any
-    from fcis.tta.ensemble import Averaging
-    from fcis.tta.scales import read_scales
+    from fcis.inference.load_predictor import load_any
+    from fcis.inference.test_time.ensemble import Averaging
+    from fcis.inference.test_time.scales import read_scales
 
     return load_any(
         weights,

@@ -8,9 +8,9 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from fcis.core.masks import mask_from_rle, rle_area, rle_box, rle_from_mask
 from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord
-from fcis.data.scenes import scene_dataset
-from fcis.masks import mask_from_rle, rle_area, rle_box, rle_from_mask
+from fcis.data.scenes.shape_scenes import scene_dataset
 
 CITYSCAPES_IDS = (24, 25, 26, 27, 28, 31, 32, 33)
 

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from fcis.core.errors import InputError
+from fcis.core.masks import mask_from_rle, rle_from_mask
 from fcis.data.dataset import (
     Annotation,
     Category,
@@ -17,10 +19,8 @@ from fcis.data.dataset import (
     ImageRecord,
     Polygons,
 )
-from fcis.data.scenes import scene_dataset
-from fcis.errors import InputError
-from fcis.masks import mask_from_rle, rle_from_mask
-from fcis.regions.picture import ArrayPicture, FilePicture
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.imaging.strips.picture import ArrayPicture, FilePicture
 
 # pycocotools with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcis.cli import main
-from fcis.data.formats.convert import write_dataset
-from fcis.data.scenes import scene_dataset
+from fcis.cli.main import main
+from fcis.core.errors import InputError
+from fcis.data.formats.write import write_dataset
+from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.data.source import check_distinct, open_dataset
-from fcis.errors import InputError
 
 
 def test_scenes_with_number_and_seed():

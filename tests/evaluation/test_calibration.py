@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.evaluation.calibration import Calibration, fit_calibration, log_loss, log_odds
 
 

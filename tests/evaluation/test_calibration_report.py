@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.evaluation.calibration_report import calibrate, measured_reliability
 from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.records import MIN_SCORE

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from fcis.core.masks import MaskCrop, crop_from_mask
 from fcis.evaluation.dsb import correct_share
 from fcis.evaluation.mistakes import draw_mistakes, find_mistakes, touching_pairs
 from fcis.evaluation.overlaps import category_overlaps
 from fcis.evaluation.records import read_evaluation_set
-from fcis.masks import MaskCrop, crop_from_mask
 
 from .conftest import dataset, detection, rectangle
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.evaluation.operating import best_thresholds, f1_at
 from fcis.evaluation.overlaps import category_overlaps
 from fcis.evaluation.records import read_evaluation_set

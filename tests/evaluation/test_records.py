@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
+from fcis.core.masks import mask_from_rle
 from fcis.evaluation.records import MIN_SCORE, read_evaluation_set, strongest
-from fcis.masks import mask_from_rle
 
 
 def test_every_form_of_a_mask_is_read(make):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.report import evaluate
 

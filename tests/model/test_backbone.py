@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.model.backbone import FrozenBatchNorm, NarrowGroupNorm, build_backbone
-from fcis.recipe import BackboneRecipe
+from fcis.recipe.types import BackboneRecipe
 from fcis.structures import ImageBatch
 
 SLIM = BackboneRecipe(depths=(1, 2, 2, 2), widths=(8, 8, 16, 16), stem_width=8, frozen_stages=0)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fcis.conventions import PAPER
 from fcis.model.detector import Detector
 from fcis.model.fcis import FCIS
-from fcis.recipe import BackboneRecipe, DetectionRecipe, ModelRecipe
+from fcis.recipe.conventions import PAPER
+from fcis.recipe.types import BackboneRecipe, DetectionRecipe, ModelRecipe
 from fcis.structures import ImageBatch, Proposals, RoIMasks, RoIScores
 
 RECIPE = ModelRecipe(

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.boxes import large_enough, to_original
-from fcis.build import build_model
-from fcis.conventions import CHAINERCV, PAPER, RELEASE
+from fcis.core.boxes import large_enough, to_original
+from fcis.inference.predictor import load_predictor
+from fcis.inference.preprocess import collate, prepare
 from fcis.model import detector
+from fcis.model.build import build_model
 from fcis.model.joint import dense_grids, mask_rois, score_rois
-from fcis.model.suppression import soft_scores
+from fcis.model.soft_suppression import soft_scores
 from fcis.model.voting import vote
 from fcis.ops import definition
-from fcis.ops.sampling import AssemblyRule, RoIs
-from fcis.predictor import load_predictor
-from fcis.preprocess import collate, prepare
-from fcis.recipe import BackboneRecipe, HeadRecipe, ModelRecipe, Preprocessing, RPNRecipe
-from fcis.recipes import named_recipe
+from fcis.ops.roi_sampling import AssemblyRule, RoIs
+from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import BackboneRecipe, HeadRecipe, ModelRecipe, Preprocessing, RPNRecipe
 from fcis.structures import INSIDE, OUTSIDE, ImageBatch, Proposals, ScoreMaps
-from fcis.weights.file import read_info
+from fcis.weights.weights_file import read_info
 
 from .noise import draw_weights
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from fcis.build import build_model
 from fcis.model.backbone import FrozenBatchNorm, NarrowGroupNorm
+from fcis.model.build import build_model
 from fcis.model.folding import fold_norms
-from fcis.recipes import named_recipe
+from fcis.recipe.named import named_recipe
 from fcis.structures import ImageBatch
 
 NORMS = (FrozenBatchNorm, nn.BatchNorm2d)

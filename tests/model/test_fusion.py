@@ -9,18 +9,24 @@ import pytest
 import torch
 from torch import nn
 
-from fcis.build import build_model
-from fcis.data.scenes import scene_dataset
+from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.model.backbone import build_backbone
+from fcis.model.build import build_model
 from fcis.model.folding import fold_norms
 from fcis.model.fusion import Fusion
-from fcis.recipe import BackboneRecipe
-from fcis.recipes import named_recipe
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import BackboneRecipe
 from fcis.structures import ImageBatch
 from fcis.training.module import training_loader
 from fcis.training.run import for_dataset
 from fcis.training.systems import losses_of
-from fcis.weights.file import WeightsInfo, load_weights, load_what_fits, read_info, save_weights
+from fcis.weights.weights_file import (
+    WeightsInfo,
+    load_weights,
+    load_what_fits,
+    read_info,
+    save_weights,
+)
 
 from .noise import draw_weights
 

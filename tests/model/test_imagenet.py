@@ -6,10 +6,10 @@ import pytest
 import timm
 import torch
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.model import imagenet as module
 from fcis.model.backbone import build_backbone
-from fcis.recipe import BackboneRecipe
+from fcis.recipe.types import BackboneRecipe
 
 RESNET18 = BackboneRecipe(
     depths=(2, 2, 2, 2), block="basic", variant="modern", pretrained="resnet18.tv_in1k"

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.conventions import PAPER, RELEASE
 from fcis.model.joint import (
     assembly_rule,
     dense_grids,
@@ -16,8 +15,9 @@ from fcis.model.joint import (
     score_rois,
 )
 from fcis.ops import definition
-from fcis.ops.sampling import RoIs
-from fcis.recipe import BackboneRecipe, HeadRecipe, ModelRecipe
+from fcis.ops.roi_sampling import RoIs
+from fcis.recipe.conventions import PAPER, RELEASE
+from fcis.recipe.types import BackboneRecipe, HeadRecipe, ModelRecipe
 from fcis.structures import INSIDE, OUTSIDE, RoIMasks, ScoreMaps
 
 RECIPE = ModelRecipe(

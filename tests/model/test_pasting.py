@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.conventions import RELEASE
 from fcis.model.pasting import MaskGrids, enlarge, foreground, through_grid, tight_crop
-from fcis.recipe import DetectionRecipe
+from fcis.recipe.conventions import RELEASE
+from fcis.recipe.types import DetectionRecipe
 
 DETECTION = DetectionRecipe(mask_threshold=0.5)
 

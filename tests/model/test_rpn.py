@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.conventions import CHAINERCV, RELEASE
 from fcis.model.rpn import (
     RPN,
     anchor_grid,
@@ -17,7 +16,8 @@ from fcis.model.rpn import (
     suppress,
     traced_proposals,
 )
-from fcis.recipe import RPNRecipe
+from fcis.recipe.conventions import CHAINERCV, RELEASE
+from fcis.recipe.types import RPNRecipe
 from fcis.structures import Features, RPNOutput
 
 COCO = RPNRecipe()

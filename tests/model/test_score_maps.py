@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from fcis.model.score_maps import ScoreMapHead
-from fcis.recipe import HeadRecipe
+from fcis.recipe.types import HeadRecipe
 from fcis.structures import Features
 
 

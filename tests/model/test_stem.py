@@ -5,7 +5,7 @@ import torch
 
 from fcis.model.backbone import build_backbone
 from fcis.model.stem import adapt_stem
-from fcis.recipe import BackboneRecipe, Preprocessing
+from fcis.recipe.types import BackboneRecipe, Preprocessing
 
 SLIM = BackboneRecipe(
     depths=(1, 1, 1, 1), widths=(8, 8, 8, 8), block="basic", stem_width=8, frozen_stages=0

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from fcis.conventions import CHAINERCV
 from fcis.model.backbone import build_backbone
 from fcis.model.fcis import FCIS
-from fcis.recipe import BackboneRecipe
-from fcis.recipes import named_recipe
-from fcis.weights.mapping import chainercv_names, official_head_names, official_names
+from fcis.recipe.conventions import CHAINERCV
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import BackboneRecipe
+from fcis.weights.foreign.mapping import chainercv_names, official_head_names, official_names
 
 SLIM = BackboneRecipe(depths=(1, 2, 2, 2), widths=(8, 8, 16, 16), stem_width=8, frozen_stages=0)
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.conventions import CHAINERCV, PAPER, RELEASE
-from fcis.model import counting, voting
+from fcis.model import vote_counting as counting
+from fcis.model import voting
 from fcis.model.voting import MaskGrids, select, vote, voting_pairs, whole_pixels
-from fcis.recipe import DetectionRecipe
+from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE
+from fcis.recipe.types import DetectionRecipe
 
 DETECTION = DetectionRecipe()
 # every detection keeps its own mask alone, as finely as pixels are

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fcis.model.joint import mask_rois, score_rois
 from fcis.ops import library
-from fcis.ops.sampling import RoIs
-from fcis.recipe import Conventions, HeadRecipe, ModelRecipe
+from fcis.ops.roi_sampling import RoIs
+from fcis.recipe.types import Conventions, HeadRecipe, ModelRecipe
 from fcis.structures import ScoreMaps
 
 CELLS = torch.tensor([[3, 3], [2, 4]])

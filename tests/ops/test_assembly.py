@@ -14,7 +14,7 @@ from torch.autograd import gradcheck
 
 from fcis.ops import assembly, definition
 from fcis.ops.assembly import class_masks, class_scores, mean_deltas
-from fcis.ops.sampling import AssemblyRule, RoIs
+from fcis.ops.roi_sampling import AssemblyRule, RoIs
 
 RULES = [
     AssemblyRule(stride=16, sampling="pool"),

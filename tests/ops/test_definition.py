@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fcis.ops.definition import assemble, class_masks, class_scores, mean_deltas
-from fcis.ops.sampling import AssemblyRule, RoIs
+from fcis.ops.roi_sampling import AssemblyRule, RoIs
 
 CELLS = torch.tensor([30, 30])
 

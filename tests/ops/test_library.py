@@ -9,7 +9,7 @@ import torch
 
 from fcis.ops import library
 from fcis.ops.assembly import class_masks, class_scores, mean_deltas
-from fcis.ops.sampling import AssemblyRule
+from fcis.ops.roi_sampling import AssemblyRule
 
 from . import graphs
 from .graphs import CLASSES, ROIS, check_export, example

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fcis.ops import assembly, definition
-from fcis.ops.sampling import AssemblyRule
+from fcis.ops.roi_sampling import AssemblyRule
 
 from .conftest import Kernels
 from .test_triton_scores import RULES, all_rules, as_exact, example, gradients_of, on, on_a_gpu

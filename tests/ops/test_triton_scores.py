@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fcis.ops import assembly, definition
-from fcis.ops.sampling import AssemblyRule, RoIs
+from fcis.ops.roi_sampling import AssemblyRule, RoIs
 
 from .conftest import Kernels
 

@@ -7,12 +7,12 @@ import lightning
 import numpy as np
 import pytest
 
-from fcis.build import build_model
+from fcis.core.masks import rle_area, rle_box, rle_from_mask
 from fcis.data.dataset import Annotation, Category, Dataset, ImageRecord
-from fcis.data.scenes import scene_dataset
-from fcis.masks import rle_area, rle_box, rle_from_mask
-from fcis.recipe import Augmentation, Recipe
-from fcis.recipes import named_recipe
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.model.build import build_model
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Augmentation, Recipe
 from fcis.training.module import TrainingModule
 from fcis.training.run import for_dataset
 

@@ -14,9 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-from fcis.data.scenes import scene_dataset
-from fcis.recipe import Recipe
-from fcis.recipe_json import from_json
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.recipe.as_json import from_json
+from fcis.recipe.types import Recipe
 from fcis.training.run import train
 
 

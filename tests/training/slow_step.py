@@ -12,7 +12,7 @@ import torch
 
 from fcis.model.joint import assembly_rule
 from fcis.ops import definition
-from fcis.ops.sampling import RoIs
+from fcis.ops.roi_sampling import RoIs
 
 
 def slow_loss(model, batch, recipe):

@@ -5,8 +5,8 @@ from PIL import Image
 from fcis.training.callbacks import Metrics, Progress, Validation
 from fcis.training.checkpoints import Checkpoints
 from fcis.training.metrics import read_metrics
-from fcis.training.pictures import Pair
 from fcis.training.stopping import Best
+from fcis.training.validation_pictures import Pair
 
 from .conftest import FakeTrainer, steps
 

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.training.checkpoints import AtomicCheckpoints, Checkpoints
 
 from .conftest import FakeTrainer, steps

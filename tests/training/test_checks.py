@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from fcis.errors import InputError
-from fcis.recipe import TrainingRecipe
-from fcis.recipe_json import with_setting
-from fcis.recipes import RECIPES, named_recipe
+from fcis.core.errors import InputError
+from fcis.recipe.as_json import with_setting
+from fcis.recipe.named import RECIPES, named_recipe
+from fcis.recipe.types import TrainingRecipe
 from fcis.training.checks import check_categories, check_devices, check_training
 from fcis.training.run import for_dataset
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from fcis.build import build_model
-from fcis.errors import InputError
+from fcis.core.errors import InputError
+from fcis.model.build import build_model
 from fcis.training.ema import AVERAGE, WeightAverage, decay_at, move_average
 from fcis.training.module import TrainingModule
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fcis.errors import InputError
-from fcis.recipe import Recipe
-from fcis.recipe_json import from_json, with_setting
+from fcis.core.errors import InputError
+from fcis.recipe.as_json import from_json, with_setting
+from fcis.recipe.types import Recipe
 from fcis.training.folder import Progressed, begin_folder, check_folder
 
 

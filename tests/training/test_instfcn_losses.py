@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.baseline_recipes import instfcn_rfcn
-from fcis.build import build_model
+from fcis.model.build import build_model
+from fcis.recipe.baselines import instfcn_rfcn
 from fcis.training.batch import collate_samples
 from fcis.training.instfcn_losses import pair_losses, rfcn_terms, window_terms
 from fcis.training.samples import TrainingSamples

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from fcis.recipe import Augmentation
+from fcis.recipe.types import Augmentation
 from fcis.training.jitter import jitter_colour, jitter_light, saturated, turned
 
 EVERYTHING = {"saturation": 0.5, "hue": 0.3, "channel_gain": 0.4, "blur": 2.0, "noise": 0.1}

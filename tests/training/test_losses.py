@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.build import build_model
-from fcis.conventions import CHAINERCV
+from fcis.inference.preprocess import Resize
+from fcis.model.build import build_model
 from fcis.model.fcis import FCIS
-from fcis.preprocess import Resize
-from fcis.recipe import BackboneRecipe, ModelRecipe, Recipe, TargetRecipe
-from fcis.recipes import coco_resnet101
+from fcis.recipe.conventions import CHAINERCV
+from fcis.recipe.named import coco_resnet101
+from fcis.recipe.types import BackboneRecipe, ModelRecipe, Recipe, TargetRecipe
 from fcis.structures import ImageBatch, RPNOutput, ScoreMaps
 from fcis.training.batch import ObjectMask, Sample, TrainingBatch, Truth, collate_samples
 from fcis.training.losses import (
@@ -24,7 +24,7 @@ from fcis.training.losses import (
 )
 from fcis.training.samples import TrainingSamples
 from fcis.training.targets import IGNORED, AnchorTargets, RoITargets
-from fcis.weights.mapping import chainercv_names
+from fcis.weights.foreign.mapping import chainercv_names
 
 from .conftest import dataset_of, record_of
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.conventions import CHAINERCV, RELEASE
-from fcis.ops.sampling import AssemblyRule, RoIs, mask_extents, native_cells
+from fcis.ops.roi_sampling import AssemblyRule, RoIs, mask_extents, native_cells
+from fcis.recipe.conventions import CHAINERCV, RELEASE
 from fcis.structures import RoIMasks
 from fcis.training.batch import ObjectMask
 from fcis.training.mask_targets import mask_targets

@@ -4,7 +4,7 @@ import os
 import pytest
 from PIL import Image
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.training.metrics import COLUMNS, add_metrics, draw_curves, read_metrics, write_metrics
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fcis.baselines.mnc import CascadeMaps, CascadeOutput
-from fcis.boxes import decode_boxes
-from fcis.build import build_model
-from fcis.recipe import MNCRecipe
-from fcis.recipes import named_recipe
+from fcis.core.boxes import decode_boxes
+from fcis.model.baselines.mnc import CascadeMaps, CascadeOutput
+from fcis.model.build import build_model
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import MNCRecipe
 from fcis.structures import ImageBatch
 from fcis.training.batch import ObjectMask, TrainingBatch, Truth
 from fcis.training.mnc_losses import (

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.build import build_model
-from fcis.data.scenes import scene_dataset
-from fcis.errors import InputError
+from fcis.core.errors import InputError
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.model.build import build_model
 from fcis.training.batch import collate_samples
 from fcis.training.losses import compute_losses
 from fcis.training.module import StepCollate, StepSampler, TrainingModule, training_loader

@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fcis.baseline_recipes import instfcn_rfcn, naive_mnc
-from fcis.build import build_model
-from fcis.recipe import OptimiserRecipe, TrainingRecipe
-from fcis.recipes import named_recipe
+from fcis.model.build import build_model
+from fcis.recipe.baselines import instfcn_rfcn, naive_mnc
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import OptimiserRecipe, TrainingRecipe
 from fcis.training.optim import (
     base_rate,
     build_optimiser,

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.data.scenes import scene_dataset
-from fcis.errors import InputError
-from fcis.masks import crop_from_rle
-from fcis.preprocess import Resize
-from fcis.recipe import Augmentation
-from fcis.recipes import named_recipe
+from fcis.core.errors import InputError
+from fcis.core.masks import crop_from_rle
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.imaging.drawing import draw_instances
+from fcis.inference.preprocess import Resize
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Augmentation
 from fcis.training.batch import ObjectMask, Sample, Truth
 from fcis.training.preview import draw_record, draw_sample, preview_images, preview_samples
 from fcis.training.run import for_dataset
-from fcis.visualize import draw_instances
 
 SCENES = scene_dataset(3, 5, size=(64, 96))
 

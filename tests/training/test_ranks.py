@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fcis.data.scenes import scene_dataset
-from fcis.errors import InputError
-from fcis.recipe import TrainingRecipe
+from fcis.core.errors import InputError
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.recipe.types import TrainingRecipe
 from fcis.training import ranks
 from fcis.training.ema import AVERAGE
 

@@ -12,20 +12,20 @@ import pytest
 import torch
 from PIL import Image
 
-from fcis.data.coco import read_coco
+from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.data.scenes import scene_dataset
-from fcis.errors import InputError
-from fcis.predictor import load_predictor
-from fcis.recipe import Augmentation, Recipe
-from fcis.recipe_json import from_json, to_json
-from fcis.recipes import named_recipe
+from fcis.data.formats.coco import read_coco
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.inference.predictor import load_predictor
+from fcis.recipe.as_json import from_json, to_json
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Augmentation, Recipe
 from fcis.training import run
 from fcis.training.callbacks import Progress
 from fcis.training.ema import AVERAGE
-from fcis.training.judge import Judge
 from fcis.training.run import for_dataset, train
-from fcis.weights.file import read_info, save_weights
+from fcis.training.validating import Judge
+from fcis.weights.weights_file import read_info, save_weights
 
 from .conftest import dataset_of
 
@@ -137,14 +137,14 @@ import json, os, signal, sys
 from pathlib import Path
 from dataclasses import replace
 import torch
-from fcis.data.scenes import scene_dataset
-from fcis.recipe import Augmentation, Recipe
-from fcis.recipe_json import from_json, to_json
-from fcis.recipes import named_recipe
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.recipe.types import Augmentation, Recipe
+from fcis.recipe.as_json import from_json, to_json
+from fcis.recipe.named import named_recipe
 from fcis.training import run
 from fcis.training.callbacks import Progress
 from fcis.training.run import train
-import fcis.training.callbacks, fcis.training.checkpoints, fcis.weights.file
+import fcis.training.callbacks, fcis.training.checkpoints, fcis.weights.weights_file
 
 folder, recipe, where, count = sys.argv[1:]
 folder, recipe, count = Path(folder), json.loads(recipe), int(count)
@@ -171,8 +171,8 @@ def dying(function, half):
 if where == "checkpoint":
     torch.save = dying(torch.save, lambda _, file: (file.write(b"PK" * 1000), file.flush()))
 elif where == "weights":
-    fcis.weights.file.write_synced = dying(
-        fcis.weights.file.write_synced, lambda path, _: path.write_bytes(b"half")
+    fcis.weights.weights_file.write_synced = dying(
+        fcis.weights.weights_file.write_synced, lambda path, _: path.write_bytes(b"half")
     )
 elif where == "before the checkpoint":
     saved = fcis.training.checkpoints.Checkpoints.on_train_batch_end

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fcis.data.dataset import Dataset
-from fcis.preprocess import prepare
-from fcis.recipe import RELEASE
+from fcis.inference.preprocess import prepare
+from fcis.recipe.types import RELEASE
 from fcis.training.module import training_loader
 from fcis.training.samples import TrainingSamples, target_generator
 

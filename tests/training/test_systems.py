@@ -6,20 +6,20 @@ import pytest
 import torch
 from PIL import Image
 
-from fcis.baseline_recipes import TABLE1
-from fcis.baselines.instfcn_rfcn import InstFCNRFCN
-from fcis.build import build_model
-from fcis.cli import main
-from fcis.data.scenes import scene_dataset
-from fcis.predictor import load_predictor
-from fcis.preprocess import collate, prepare
+from fcis.cli.main import main
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.inference.predictor import load_predictor
+from fcis.inference.preprocess import collate, prepare
+from fcis.model.baselines.instfcn_rfcn import InstFCNRFCN
+from fcis.model.build import build_model
+from fcis.recipe.baselines import TABLE1
 from fcis.structures import INSIDE
 from fcis.training.batch import collate_samples
 from fcis.training.losses import compute_losses
 from fcis.training.run import BEST
 from fcis.training.samples import TrainingSamples
 from fcis.training.systems import losses_of
-from fcis.weights.file import WeightsInfo, load_what_fits, save_weights
+from fcis.weights.weights_file import WeightsInfo, load_what_fits, save_weights
 
 SYSTEMS = {"fcis": lambda base: base, **TABLE1}
 every_system = pytest.mark.parametrize("name", SYSTEMS)
@@ -105,7 +105,7 @@ def test_weights_travel_through_a_file(recipe_of, scene_set, tmp_path, name):
 def test_weights_of_another_system_give_all_but_their_heads(recipe_of, tmp_path):
     path = tmp_path / "fcis.safetensors"
     fcis = build_model(recipe_of("fcis").model, seed=3)
-    save_weights(path, fcis, WeightsInfo(model=fcis.recipe))
+    save_weights(path, fcis, WeightsInfo(model=fcis.recipe.types))
     for name in TABLE1:
         if name == "fcis-k1":
             continue

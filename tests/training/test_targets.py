@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.conventions import PAPER, RELEASE
-from fcis.recipe import TargetRecipe
+from fcis.recipe.conventions import PAPER, RELEASE
+from fcis.recipe.types import TargetRecipe
 from fcis.structures import Proposals, RPNOutput
 from fcis.training.batch import Truth
 from fcis.training.targets import IGNORED, anchor_targets, roi_targets

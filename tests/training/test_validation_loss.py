@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fcis.build import build_model
-from fcis.errors import InputError
-from fcis.recipe import Augmentation
+from fcis.core.errors import InputError
+from fcis.model.build import build_model
+from fcis.recipe.types import Augmentation
 from fcis.training.batch import collate_samples
 from fcis.training.losses import compute_losses
 from fcis.training.samples import TrainingSamples

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fcis.baselines.windows import WindowMaps, all_windows, window_boxes
-from fcis.boxes import box_iou
-from fcis.recipe import InstFCNRecipe
+from fcis.core.boxes import box_iou
+from fcis.model.baselines.windows import WindowMaps, all_windows, window_boxes
+from fcis.recipe.types import InstFCNRecipe
 from fcis.training.batch import ObjectMask, Truth
 from fcis.training.targets import IGNORED
 from fcis.training.window_targets import (

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fcis.masks import crop_from_mask
-from fcis.preprocess import sample_window
+from fcis.core.masks import crop_from_mask
+from fcis.inference.preprocess import sample_window
 from fcis.training.windows import (
     PlacedMask,
     View,

@@ -6,9 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fcis.build import build_model
-from fcis.recipe import named_conventions
-from fcis.weights.file import read_info, save_weights
+from fcis.model.build import build_model
+from fcis.recipe.types import named_conventions
+from fcis.weights.weights_file import read_info, save_weights
 
 
 class Served:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from torch import nn
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.weights import cache
 from fcis.weights.cache import cache_folder, converted_of, obtain, source_of, state_of
-from fcis.weights.file import read_info, save_weights
 from fcis.weights.published import PUBLISHED
+from fcis.weights.weights_file import read_info, save_weights
 
 COCO = PUBLISHED["coco"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.data.scenes import CATEGORIES
-from fcis.errors import InputError
+from fcis.core.errors import InputError
+from fcis.data.scenes.shape_scenes import CATEGORIES
 from fcis.model.fcis import FCIS
-from fcis.recipes import named_recipe
+from fcis.recipe.named import named_recipe
 from fcis.weights import catalog
 from fcis.weights.cache import converted_of, state_of
 from fcis.weights.catalog import (
@@ -25,9 +25,9 @@ from fcis.weights.catalog import (
     resolve_weights,
     zoo,
 )
-from fcis.weights.file import read_info
-from fcis.weights.mapping import chainercv_moves
+from fcis.weights.foreign.mapping import chainercv_moves
 from fcis.weights.published import PUBLISHED
+from fcis.weights.weights_file import read_info
 
 MOST_BYTES = 16 * 2**20
 
@@ -144,7 +144,7 @@ def test_the_zoo_is_part_of_the_distribution():
     assert ZOO == root / "src" / "fcis" / "zoo"
     # patterns of folders and of files that python makes; none names weights or cards
     patterns = (root / ".gitignore").read_text().split()
-    for path in ("src/fcis/zoo/cells.safetensors", "src/fcis/zoo/cells.md"):
+    for path in ("src/fcis/weights/zoo/cells.safetensors", "src/fcis/weights/zoo/cells.md"):
         parts = path.split("/")
         assert not [p for p in patterns if any(fnmatch(part, p.strip("/")) for part in parts)]
 

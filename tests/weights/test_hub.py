@@ -12,7 +12,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.weights import hub
 from fcis.weights.hub import from_hub
 

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from fcis.cli import build_parser
-from fcis.errors import InputError
-from fcis.recipe import CONVENTIONS
+from fcis.cli.main import build_parser
+from fcis.core.errors import InputError
+from fcis.recipe.types import CONVENTIONS
 from fcis.weights import published
 from fcis.weights.published import BASE, PUBLISHED, address_of
 

@@ -12,12 +12,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from fcis.coco_types import CocoAnnotation, CocoDataset, ImageId
-from fcis.errors import InputError
-from fcis.images import MAX_PIXELS, PERCENTILES, read_image
-from fcis.masks import RLE, rle_from_polygons
-from fcis.pages import read_pages
-from fcis.regions.picture import ArrayPicture, Picture, open_picture
+from fcis.core.coco_types import CocoAnnotation, CocoDataset, ImageId
+from fcis.core.errors import InputError
+from fcis.core.masks import RLE, rle_from_polygons
+from fcis.imaging.multichannel import read_pages
+from fcis.imaging.reading import MAX_PIXELS, PERCENTILES, read_image
+from fcis.imaging.strips.picture import ArrayPicture, Picture, open_picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class FileSource:
     channels: int = 3
 
     def read(self) -> UInt8[np.ndarray, "height width channel"]:
-        """Return the image as `fcis.images.read_image` does, or `fcis.pages.read_pages`.
+        """Return the image as `fcis.imaging.reading` does, or `fcis.imaging.multichannel`.
 
         Raises:
             InputError: the file cannot be read as an image.

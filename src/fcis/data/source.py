@@ -8,10 +8,11 @@ import re
 import warnings
 from pathlib import Path
 
-from fcis.data.coco import read_coco
+from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
 from fcis.data.formats.cityscapes import is_cityscapes, read_cityscapes
 from fcis.data.formats.classes_file import CLASSES_FILE
+from fcis.data.formats.coco import read_coco
 from fcis.data.formats.coco_root import coco_splits, read_coco_root
 from fcis.data.formats.folders import no_split, split_data
 from fcis.data.formats.labelme import is_labelme, read_labelme
@@ -25,8 +26,7 @@ from fcis.data.formats.sbd import read_sbd, sbd_root
 from fcis.data.formats.voc import read_voc, voc_root
 from fcis.data.formats.yolo import SUFFIXES as YOLO_SUFFIXES
 from fcis.data.formats.yolo import read_yolo
-from fcis.data.scenes import scene_dataset
-from fcis.errors import InputError
+from fcis.data.scenes.shape_scenes import scene_dataset
 
 DEFAULT_SCENES = 64
 DEFAULT_SEED = 0

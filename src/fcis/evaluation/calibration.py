@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 
 # Half the distance from 1 to the next lower float32: a score of 1 has finite odds that are above
 # those of every other one.

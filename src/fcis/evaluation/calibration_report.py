@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fcis.coco_types import CocoDataset, CocoDetection
+from fcis.core.coco_types import CocoDataset, CocoDetection
 from fcis.evaluation.calibration import Calibration, fit_calibration, log_loss
 from fcis.evaluation.operating import MATCH_IOU, best_threshold, f1_at
 from fcis.evaluation.overlaps import CategoryOverlaps, category_overlaps, greedy_hits

@@ -9,7 +9,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from jaxtyping import Float
 
-from fcis.coco_types import ImageId
+from fcis.core.coco_types import ImageId
 from fcis.evaluation.records import EvaluationSet, ScoredInstance, TrueInstance
 
 _LOGGER = logging.getLogger(__name__)

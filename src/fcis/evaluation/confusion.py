@@ -9,7 +9,7 @@ from faster_coco_eval.core import mask as coco_mask
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from fcis.coco_types import ImageId
+from fcis.core.coco_types import ImageId
 from fcis.evaluation.overlaps import greedy_pairs
 from fcis.evaluation.records import (
     DEFAULT_THRESHOLD,

@@ -17,11 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.ndimage import binary_dilation
 
-from fcis.coco_types import ImageId
+from fcis.core.coco_types import ImageId
+from fcis.core.masks import MaskCrop, crop_from_rle, pixels_in_both, rle_area
 from fcis.evaluation.overlaps import greedy_pairs
 from fcis.evaluation.records import DEFAULT_THRESHOLD, EvaluationSet, ScoredInstance, TrueInstance
-from fcis.masks import MaskCrop, crop_from_rle, rle_area
-from fcis.tiling.pieces import pixels_in_both
 
 MATCH_IOU = 0.5
 AREAS = (60, 120, 250, 500, 1000)  # px; they part instances by size

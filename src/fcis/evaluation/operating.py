@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fcis.coco_types import CocoDataset, CocoDetection
+from fcis.core.coco_types import CocoDataset, CocoDetection
 from fcis.evaluation.overlaps import CategoryOverlaps, category_overlaps, greedy_hits
 from fcis.evaluation.records import (
     DEFAULT_THRESHOLD,

@@ -14,7 +14,7 @@ import numpy as np
 from faster_coco_eval.core import mask as coco_mask
 from jaxtyping import Bool, Float, Int
 
-from fcis.coco_types import ImageId
+from fcis.core.coco_types import ImageId
 from fcis.evaluation.records import EvaluationSet, ScoredInstance, TrueInstance
 
 

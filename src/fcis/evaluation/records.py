@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fcis.coco_types import (
+from fcis.core.coco_types import (
     CocoCategory,
     CocoDataset,
     CocoDetection,
@@ -15,8 +15,8 @@ from fcis.coco_types import (
     ImageId,
     Number,
 )
-from fcis.errors import InputError
-from fcis.masks import RLE, rle_from_counts, rle_from_polygons
+from fcis.core.errors import InputError
+from fcis.core.masks import RLE, rle_from_counts, rle_from_polygons
 
 # Detections below are left out of every figure but the operating threshold's.
 MIN_SCORE = 0.001

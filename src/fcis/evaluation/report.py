@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fcis.coco_types import CocoDataset, CocoDetection
+from fcis.core.coco_types import CocoDataset, CocoDetection
 from fcis.evaluation.coco import CocoFigures, coco_figures
 from fcis.evaluation.confusion import Confusion, confusion_matrix
 from fcis.evaluation.dsb import dsb_figures

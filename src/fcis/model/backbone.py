@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.model.canvas import by_size, on_canvas
 from fcis.model.fusion import Fusion
 from fcis.model.imagenet import load_imagenet
-from fcis.model.narrow import LEAST_CHANNELS, NarrowShortcut
-from fcis.recipe import BackboneRecipe
+from fcis.model.strided_1x1 import LEAST_CHANNELS, NarrowShortcut
+from fcis.recipe.types import BackboneRecipe
 from fcis.structures import Features, ImageBatch
 
 BATCH_NORM_EPS = 1e-5

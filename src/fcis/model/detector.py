@@ -16,12 +16,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from fcis.boxes import clip_boxes, decode_boxes, large_enough, to_original
-from fcis.instances import Instances
+from fcis.core.boxes import clip_boxes, decode_boxes, large_enough, to_original
+from fcis.imaging.instances import Instances
 from fcis.model.backbone import Backbone, Conv5, build_backbone
 from fcis.model.joint import dense_grids, inside_probability
 from fcis.model.rpn import RPN, propose
-from fcis.model.suppression import soft_scores
+from fcis.model.soft_suppression import soft_scores
 from fcis.model.voting import (
     MaskGrids,
     Selection,
@@ -31,7 +31,7 @@ from fcis.model.voting import (
     voting_pairs,
     whole_pixels,
 )
-from fcis.recipe import ModelRecipe
+from fcis.recipe.types import ModelRecipe
 from fcis.structures import Features, ImageBatch, Proposals, RoIMasks, RoIScores, RPNOutput
 
 Maps = TypeVar("Maps")

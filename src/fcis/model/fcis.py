@@ -6,7 +6,7 @@ from torch import Tensor
 from fcis.model.detector import Detector
 from fcis.model.joint import mask_rois, score_rois
 from fcis.model.score_maps import ScoreMapHead
-from fcis.recipe import ModelRecipe
+from fcis.recipe.types import ModelRecipe
 from fcis.structures import Features, RoIMasks, RoIScores, ScoreMaps
 
 

@@ -4,8 +4,8 @@ import timm
 from timm.models import adapt_input_conv
 from torch import nn
 
-from fcis.errors import InputError
-from fcis.recipe import BackboneRecipe
+from fcis.core.errors import InputError
+from fcis.recipe.types import BackboneRecipe
 
 
 def load_imagenet(backbone: nn.Module, recipe: BackboneRecipe) -> None:

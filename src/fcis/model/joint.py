@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fcis.ops.assembly import class_masks, class_scores, mean_deltas
-from fcis.ops.sampling import AssemblyRule, RoIs
-from fcis.recipe import ModelRecipe
+from fcis.ops.roi_sampling import AssemblyRule, RoIs
+from fcis.recipe.types import ModelRecipe
 from fcis.structures import INSIDE, OUTSIDE, RoIMasks, RoIScores, ScoreMaps
 
 

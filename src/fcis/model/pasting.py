@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fcis.conventions import Conventions
-from fcis.masks import MaskCrop
-from fcis.recipe import DetectionRecipe
+from fcis.core.masks import MaskCrop
+from fcis.recipe.conventions import Conventions
+from fcis.recipe.types import DetectionRecipe
 
 _Values = TypeVar("_Values", Tensor, np.ndarray)
 _LEAST_SPAN = 1e-6  # px

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import nms
 
-from fcis.boxes import clip_boxes, decode_boxes, large_enough
-from fcis.conventions import Conventions
-from fcis.recipe import RPNRecipe
+from fcis.core.boxes import clip_boxes, decode_boxes, large_enough
+from fcis.recipe.conventions import Conventions
+from fcis.recipe.types import RPNRecipe
 from fcis.structures import Features, Proposals, RPNOutput
 
 _BASE = 16.0  # side of the release's base anchor, px

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fcis.recipe import HeadRecipe
+from fcis.recipe.types import HeadRecipe
 from fcis.structures import Features, ScoreMaps
 
 _SMALL_STD = 0.01  # reference: 6.7

@@ -7,7 +7,7 @@ timm's weights expect (level / 255 - mean) / std; a recipe may feed levels less 
 import torch
 
 from fcis.model.backbone import Backbone, FrozenBatchNorm
-from fcis.recipe import Preprocessing
+from fcis.recipe.types import Preprocessing
 
 
 @torch.no_grad()

@@ -12,19 +12,19 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from fcis.boxes import box_iou
-from fcis.conventions import Conventions
-from fcis.masks import MaskCrop
-from fcis.model.counting import (
+from fcis.core.boxes import box_iou
+from fcis.core.masks import MaskCrop
+from fcis.model.pasting import MaskGrids, foreground, through_grid, tight_crop
+from fcis.model.rpn import suppress
+from fcis.model.vote_counting import (
     Ballot,
     Selection,
     count_in_turn,
     count_together,
     union_windows,
 )
-from fcis.model.pasting import MaskGrids, foreground, through_grid, tight_crop
-from fcis.model.rpn import suppress
-from fcis.recipe import DetectionRecipe
+from fcis.recipe.conventions import Conventions
+from fcis.recipe.types import DetectionRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

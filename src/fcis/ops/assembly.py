@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fcis.ops import bags, library
-from fcis.ops.sampling import AssemblyRule, RoIs, mask_extents, native_range
+from fcis.ops import cpu as bags
+from fcis.ops import library
+from fcis.ops.roi_sampling import AssemblyRule, RoIs, mask_extents, native_range
 from fcis.structures import RoIMasks
 
 CHUNK_NUMBERS = 2**21

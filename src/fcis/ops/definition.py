@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fcis.ops.sampling import COORDINATE_LIMIT, MIN_POOL_CELLS, AssemblyRule, RoIs
+from fcis.ops.roi_sampling import COORDINATE_LIMIT, MIN_POOL_CELLS, AssemblyRule, RoIs
 from fcis.structures import INSIDE, OUTSIDE, RoIMasks
 
 

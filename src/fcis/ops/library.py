@@ -17,7 +17,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.autograd.function import BackwardCFunction
 
-from fcis.ops.sampling import AssemblyRule, RoIs, Sampling
+from fcis.ops.roi_sampling import AssemblyRule, RoIs, Sampling
 
 _ROIS = "Tensor boxes, Tensor image_index, Tensor cells"
 _RULE = "int stride, str sampling, int out_size, bool round_boxes"

@@ -17,8 +17,8 @@ import triton.language as tl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fcis.ops.sampling import AssemblyRule, RoIs
-from fcis.ops.spans import SpanTables, span_tables
+from fcis.ops.bin_spans import SpanTables, span_tables
+from fcis.ops.roi_sampling import AssemblyRule, RoIs
 from fcis.ops.triton_scores import LAUNCH, MOST_CHANNELS, ROW_GROUPS, by_image
 
 MOST_COLUMNS = 64

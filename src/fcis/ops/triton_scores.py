@@ -28,8 +28,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from fcis.ops.sampling import AssemblyRule, RoIs
-from fcis.ops.spans import SpanTables, span_tables
+from fcis.ops.bin_spans import SpanTables, span_tables
+from fcis.ops.roi_sampling import AssemblyRule, RoIs
 
 ROW_GROUPS = 8
 """Programs that share the rows of bins of one RoI."""

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fcis.preprocess import Resize, collate
+from fcis.inference.preprocess import Resize, collate
 from fcis.structures import ImageBatch
 
 

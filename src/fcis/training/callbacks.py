@@ -16,9 +16,9 @@ from fcis.training.metrics import (
     write_metrics,
 )
 from fcis.training.module import TrainingModule
-from fcis.training.pictures import Pair, log_pairs, write_sheet
 from fcis.training.ranks import from_main, is_main
 from fcis.training.stopping import Best
+from fcis.training.validation_pictures import Pair, log_pairs, write_sheet
 
 _LOG_EVERY = 20  # steps a row of metrics.csv
 _SAID = ("AP", "AP50", "AP75")  # of a validation, in the terminal

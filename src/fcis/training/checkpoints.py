@@ -6,7 +6,7 @@ import lightning
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from fcis.training.files import put_file
+from fcis.training.atomic_files import put_file
 
 CHECKPOINT = "last.ckpt"
 

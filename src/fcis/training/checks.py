@@ -2,9 +2,9 @@
 
 import torch
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.errors import InputError
-from fcis.recipe import Augmentation, OptimiserRecipe, Recipe, TargetRecipe, TrainingRecipe
+from fcis.recipe.types import Augmentation, OptimiserRecipe, Recipe, TargetRecipe, TrainingRecipe
 
 _Rule = tuple[str, object, bool, str]
 _NAMES_SHOWN = 5

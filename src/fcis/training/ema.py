@@ -9,7 +9,7 @@ import copy
 import lightning
 import torch
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.model.detector import Detector
 
 AVERAGE = "averaged_state_dict"  # of a checkpoint, beside Lightning's `state_dict`

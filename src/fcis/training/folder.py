@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from fcis.errors import InputError
-from fcis.recipe import Recipe
-from fcis.recipe_json import from_json, to_json
+from fcis.core.errors import InputError
+from fcis.recipe.as_json import from_json, to_json
+from fcis.recipe.types import Recipe
 from fcis.training.checkpoints import CHECKPOINT
 
 BEST = "best.safetensors"

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from fcis.baselines.instfcn import InstFCN, rescale
-from fcis.baselines.instfcn_rfcn import InstFCNRFCN
-from fcis.baselines.rfcn import score_rois
-from fcis.baselines.windows import WindowMaps, all_windows, read_windows, window_boxes
-from fcis.recipe import Recipe
+from fcis.model.baselines.instfcn import InstFCN, rescale
+from fcis.model.baselines.instfcn_rfcn import InstFCNRFCN
+from fcis.model.baselines.rfcn import score_rois
+from fcis.model.baselines.windows import WindowMaps, all_windows, read_windows, window_boxes
+from fcis.recipe.types import Recipe
 from fcis.training.batch import TrainingBatch
 from fcis.training.losses import (
     Losses,

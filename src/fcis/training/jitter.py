@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from scipy.ndimage import gaussian_filter
 
-from fcis.recipe import Augmentation
+from fcis.recipe.types import Augmentation
 
 _Levels = Float32[np.ndarray, "h w channel"]
 _RGB = Float32[np.ndarray, "h w 3"]

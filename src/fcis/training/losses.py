@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fcis.model.detector import Detector, Maps
-from fcis.recipe import Recipe
+from fcis.recipe.types import Recipe
 from fcis.structures import INSIDE, OUTSIDE, Proposals, RoIScores, RPNOutput
 from fcis.training.batch import TrainingBatch
 from fcis.training.mask_targets import mask_targets

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fcis.conventions import Conventions
 from fcis.model.voting import whole_pixels
+from fcis.recipe.conventions import Conventions
 from fcis.structures import RoIMasks
 from fcis.training.batch import ObjectMask
 

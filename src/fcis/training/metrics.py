@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fcis.training.files import cannot_write, put_file
+from fcis.training.atomic_files import cannot_write, put_file
 
 METRICS = "metrics.csv"
 CURVES = "curves.png"

@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from fcis.baselines.mnc import MNC, CascadeMaps, CascadeOutput, roi_masks
-from fcis.boxes import box_area, clip_boxes, decode_boxes
-from fcis.ops.warping import bounded_gradient
-from fcis.recipe import Recipe
+from fcis.core.boxes import box_area, clip_boxes, decode_boxes
+from fcis.model.baselines.mnc import MNC, CascadeMaps, CascadeOutput, roi_masks
+from fcis.ops.roi_warping import bounded_gradient
+from fcis.recipe.types import Recipe
 from fcis.structures import Proposals, RoIScores
 from fcis.training.batch import TrainingBatch
 from fcis.training.losses import (

@@ -10,10 +10,10 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Sampler
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.errors import InputError
 from fcis.model.detector import Detector
-from fcis.recipe import Recipe
+from fcis.recipe.types import Recipe
 from fcis.training.batch import Sample, TrainingBatch, collate_samples
 from fcis.training.optim import base_rate, build_optimiser, build_schedule, clip_gradients
 from fcis.training.ranks import gather, mean_of, place_of

@@ -5,7 +5,7 @@ import math
 import torch
 
 from fcis.model.detector import Detector
-from fcis.recipe import OptimiserRecipe, TrainingRecipe
+from fcis.recipe.types import OptimiserRecipe, TrainingRecipe
 
 _STEP_FACTOR = 0.1
 _WARMUP_FACTOR = 0.1

@@ -7,14 +7,14 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from fcis.channels import as_picture
+from fcis.core.errors import InputError
+from fcis.core.masks import MaskCrop, crop_from_rle
 from fcis.data.dataset import Dataset, ImageRecord
-from fcis.errors import InputError
-from fcis.masks import MaskCrop, crop_from_rle
-from fcis.recipe import Preprocessing, Recipe
+from fcis.imaging.channel_counts import as_picture
+from fcis.imaging.drawing import contact_sheet, draw_instances
+from fcis.recipe.types import Preprocessing, Recipe
 from fcis.training.batch import Sample
 from fcis.training.samples import TrainingSamples
-from fcis.visualize import contact_sheet, draw_instances
 
 _INSIDE = 0.5  # share of a pixel from which it counts as the object's
 _MOST_SIDE = 640  # px of a picture in a sheet; larger ones are shrunk

@@ -12,8 +12,8 @@ from typing import TypeVar
 import torch
 from torch import distributed, nn
 
-from fcis.errors import InputError
-from fcis.recipe import TrainingRecipe
+from fcis.core.errors import InputError
+from fcis.recipe.types import TrainingRecipe
 
 T = TypeVar("T")
 

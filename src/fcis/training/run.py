@@ -12,24 +12,24 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tqdm import tqdm
 
-from fcis.build import build_model
+from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.errors import InputError
+from fcis.inference.preprocess import with_channels
+from fcis.model.build import build_model
 from fcis.model.detector import Detector
-from fcis.preprocess import with_channels
-from fcis.recipe import Recipe
+from fcis.recipe.types import Recipe
+from fcis.training.batch_size import with_batch
 from fcis.training.callbacks import Metrics, Progress, Validation
 from fcis.training.checkpoints import AtomicCheckpoints, Checkpoints
 from fcis.training.checks import check_categories, check_devices, check_training
 from fcis.training.ema import WeightAverage
 from fcis.training.folder import BEST, Progressed, begin_folder, check_folder
-from fcis.training.judge import Judge
-from fcis.training.memory import with_batch
 from fcis.training.module import TrainingModule, training_loader
 from fcis.training.ranks import is_main, place_of
 from fcis.training.stopping import Best
+from fcis.training.validating import Judge
 from fcis.training.validation_loss import ValidationLoss
-from fcis.weights.file import WeightsInfo, load_what_fits
+from fcis.weights.weights_file import WeightsInfo, load_what_fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +290,7 @@ def _fit(
     except InputError as error:
         # a process of the loader wraps the message in its traceback, of which it is the last line
         message = str(error).strip().splitlines()[-1]
-        raise InputError(message.removeprefix("fcis.errors.InputError: ")) from None
+        raise InputError(message.removeprefix("fcis.core.errors.InputError: ")) from None
     except SystemExit:
         # Lightning ends the program when it is interrupted, and ignores further interrupts
         signal.signal(signal.SIGINT, signal.default_int_handler)

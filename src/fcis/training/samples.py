@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 
-from fcis.channels import fit_channels
+from fcis.core.masks import MaskCrop, crop_from_rle
 from fcis.data.dataset import Annotation, Dataset, ImageRecord
-from fcis.masks import MaskCrop, crop_from_rle
-from fcis.preprocess import Resize, normalise, plan_resize, stretch_levels
-from fcis.recipe import Augmentation, Preprocessing, Recipe
-from fcis.training.balance import epoch_length, epoch_order, repeat_factors
+from fcis.imaging.channel_counts import fit_channels
+from fcis.inference.preprocess import Resize, normalise, plan_resize, stretch_levels
+from fcis.recipe.types import Augmentation, Preprocessing, Recipe
 from fcis.training.batch import ObjectMask, Sample, Truth
 from fcis.training.elastic import draw_shifts, pulled
+from fcis.training.image_repeats import epoch_length, epoch_order, repeat_factors
 from fcis.training.jitter import jitter_colour, jitter_light
 from fcis.training.paste import paste, pick_objects
 from fcis.training.windows import (

@@ -1,9 +1,9 @@
 """Which losses a system is trained with; the only place of training that knows them all."""
 
-from fcis.baselines.instfcn_rfcn import InstFCNRFCN
-from fcis.baselines.mnc import MNC
+from fcis.model.baselines.instfcn_rfcn import InstFCNRFCN
+from fcis.model.baselines.mnc import MNC
 from fcis.model.detector import Detector
-from fcis.recipe import Recipe
+from fcis.recipe.types import Recipe
 from fcis.training.batch import TrainingBatch
 from fcis.training.instfcn_losses import pair_losses
 from fcis.training.losses import Losses, compute_losses

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fcis.boxes import box_area, box_iou, encode_boxes
-from fcis.conventions import Conventions
-from fcis.recipe import TargetRecipe
+from fcis.core.boxes import box_area, box_iou, encode_boxes
+from fcis.recipe.conventions import Conventions
+from fcis.recipe.types import TargetRecipe
 from fcis.structures import Proposals, RPNOutput
 from fcis.training.batch import Truth
 

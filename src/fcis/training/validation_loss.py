@@ -5,10 +5,10 @@ from dataclasses import replace
 import torch
 from tqdm import tqdm
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.errors import InputError
 from fcis.model.detector import Detector
-from fcis.recipe import Augmentation, Recipe
+from fcis.recipe.types import Augmentation, Recipe
 from fcis.training.batch import collate_samples
 from fcis.training.ranks import gather, in_order, is_main, own_share
 from fcis.training.samples import TrainingSamples

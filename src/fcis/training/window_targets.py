@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fcis.baselines.windows import Windows, window_boxes
-from fcis.boxes import box_iou
-from fcis.recipe import InstFCNRecipe
+from fcis.core.boxes import box_iou
+from fcis.model.baselines.windows import Windows, window_boxes
+from fcis.recipe.types import InstFCNRecipe
 from fcis.training.batch import ObjectMask, Truth
 from fcis.training.targets import IGNORED, choose, in_crowd
 

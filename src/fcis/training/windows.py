@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from fcis.masks import MaskCrop
-from fcis.preprocess import sample_window
+from fcis.core.masks import MaskCrop
+from fcis.inference.preprocess import sample_window
 
 LEAST_VISIBLE = 0.15  # share of an object that must remain in sight
 _INSIDE = 0.5  # share of a pixel from which it counts as the object's

@@ -17,11 +17,11 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from fcis.errors import InputError
-from fcis.recipe import named_conventions
+from fcis.core.errors import InputError
+from fcis.recipe.types import named_conventions
 from fcis.weights.download import DownloadError, fetch
-from fcis.weights.file import read_info
 from fcis.weights.published import Published, address_of
+from fcis.weights.weights_file import read_info
 
 # from a published file to a weights file, under named conventions; raises InputError
 Converter = Callable[[Path, Path, str], None]

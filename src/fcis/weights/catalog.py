@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 from fcis.weights.cache import obtain
-from fcis.weights.file import read_info
 from fcis.weights.hub import HUB, from_hub
 from fcis.weights.published import PUBLISHED
+from fcis.weights.weights_file import read_info
 
-ZOO = Path(__file__).resolve().parent.parent / "zoo"
+ZOO = Path(__file__).resolve().parent / "zoo"
 """The folder of the weights that come with the package; tests put another one here."""
 
 _BEST = "best.safetensors"
@@ -88,7 +88,7 @@ def is_own_file(name: str, path: Path) -> bool:
 
 def _convert(source: Path, target: Path, conventions: str) -> None:
     # reading foreign files is seldom needed
-    from fcis.weights.convert import convert_file
+    from fcis.weights.foreign.conversion import convert_file
 
     convert_file(source, target, conventions=conventions)
 

@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 
 HUB = "hf://"
 _HUB_FILE = "model.safetensors"

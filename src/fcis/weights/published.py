@@ -10,7 +10,7 @@ ChainerCV: experimental/links/model/fcis/fcis_resnet101.py:83-108, examples/fcis
 import os
 from dataclasses import dataclass
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 
 BASE = "https://chainercv-models.preferred.jp"
 BASE_VARIABLE = "FCIS_WEIGHTS_URL"

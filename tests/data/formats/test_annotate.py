@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fcis.core.masks import MaskCrop, mask_from_rle
 from fcis.data.dataset import Polygons
 from fcis.data.formats.annotate import (
     annotation_of_crop,
@@ -10,7 +11,6 @@ from fcis.data.formats.annotate import (
     far_outside,
     is_within,
 )
-from fcis.masks import MaskCrop, mask_from_rle
 
 
 def polygons(*parts):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcis.core.errors import InputError
 from fcis.data.formats.cityscapes import is_cityscapes, read_cityscapes
-from fcis.errors import InputError
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Category
 from fcis.data.formats.classes_file import folder_classes, write_classes
-from fcis.errors import InputError
 
 
 def classes(path, folders=(), content=None):

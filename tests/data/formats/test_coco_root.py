@@ -5,8 +5,8 @@ import json
 import pytest
 from PIL import Image
 
+from fcis.core.errors import InputError
 from fcis.data.formats.coco_root import coco_splits, read_coco_root
-from fcis.errors import InputError
 
 SQUARE = [[1, 1, 5, 1, 5, 4, 1, 4]]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fcis.core.errors import InputError
 from fcis.data.formats.folders import (
     check_folders,
     choose_split,
@@ -15,7 +16,6 @@ from fcis.data.formats.folders import (
     split_data,
     watched,
 )
-from fcis.errors import InputError
 
 
 def test_a_path_and_its_split(tmp_path):

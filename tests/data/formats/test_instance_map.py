@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcis.core.errors import InputError
+from fcis.core.masks import MaskCrop
 from fcis.data.formats.instance_map import (
     check_size,
     crops_of,
@@ -13,8 +15,6 @@ from fcis.data.formats.instance_map import (
     read_foreground,
     read_ids,
 )
-from fcis.errors import InputError
-from fcis.masks import MaskCrop
 
 IDS = np.array([[0, 1, 1], [200, 0, 7]])
 

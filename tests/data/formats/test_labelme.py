@@ -6,8 +6,8 @@ import warnings
 import pytest
 from PIL import Image
 
+from fcis.core.errors import InputError
 from fcis.data.formats.labelme import is_labelme, labelme_files, read_labelme
-from fcis.errors import InputError
 
 SQUARE = {"label": "cell", "points": [[2, 1], [6, 1], [6, 4], [2, 4]], "shape_type": "polygon"}
 DEBRIS = SQUARE | {"label": "debris"}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcis.core.errors import InputError
 from fcis.data.formats.labelme_image import find_image
-from fcis.errors import InputError
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcis.core.errors import InputError
+from fcis.core.masks import mask_from_rle
 from fcis.data.dataset import Polygons
 from fcis.data.formats.labelme_shapes import join_shapes, read_shape
-from fcis.errors import InputError
-from fcis.masks import mask_from_rle
 
 PATH = Path("x.json")
 SQUARE = [[2, 1], [6, 1], [6, 4], [2, 4]]

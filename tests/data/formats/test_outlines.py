@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from fcis.core.masks import MaskCrop, mask_from_rle, rle_from_mask, rle_from_polygons
 from fcis.data.dataset import Annotation, Polygons
 from fcis.data.formats.outlines import one_outline, outline, outlines, rings
-from fcis.masks import MaskCrop, mask_from_rle, rle_from_mask, rle_from_polygons
 
 RING = np.ones((5, 6), dtype=bool)
 RING[2, 2:4] = False

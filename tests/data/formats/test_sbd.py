@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from fcis.core.errors import InputError
 from fcis.data.formats.sbd import read_sbd, sbd_root
-from fcis.errors import InputError
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcis.core.errors import InputError
+from fcis.core.masks import mask_from_rle
 from fcis.data.formats.voc import annotations_of_maps, read_voc, voc_root
-from fcis.errors import InputError
-from fcis.masks import mask_from_rle
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from fcis.data.formats.image_files import output_names
+from fcis.core.masks import mask_from_rle
+from fcis.data.formats.copied_images import output_names
 from fcis.data.formats.write_coco import write_coco
-from fcis.masks import mask_from_rle
 
 # pycocotools with numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")

@@ -4,7 +4,7 @@ import json
 
 from PIL import Image
 
-from fcis.data.formats.image_files import output_names
+from fcis.data.formats.copied_images import output_names
 from fcis.data.formats.write_labelme import write_labelme
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcis.core.masks import mask_from_rle
 from fcis.data.dataset import Category
-from fcis.data.formats.image_files import output_names
+from fcis.data.formats.copied_images import output_names
 from fcis.data.formats.write_masks import write_masks
-from fcis.masks import mask_from_rle
 
 
 def files(folder):

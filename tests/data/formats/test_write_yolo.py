@@ -5,12 +5,12 @@ import pytest
 import yaml
 from PIL import Image
 
+from fcis.core.masks import mask_from_rle, rle_from_polygons
 from fcis.data.dataset import Category, Dataset, FileSource, ImageRecord, Polygons
 from fcis.data.formats.annotate import annotation_of_polygons
-from fcis.data.formats.image_files import output_names
+from fcis.data.formats.copied_images import output_names
 from fcis.data.formats.write_yolo import write_yolo
 from fcis.data.formats.yolo import read_yolo
-from fcis.masks import mask_from_rle, rle_from_polygons
 
 
 def test_files(difficult, tmp_path):

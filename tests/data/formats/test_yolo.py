@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcis.core.errors import InputError
+from fcis.core.masks import mask_from_rle
 from fcis.data.formats.yolo import read_yolo
-from fcis.errors import InputError
-from fcis.masks import mask_from_rle
 
 SQUARE = "0.1 0.2 0.5 0.2 0.5 0.6 0.1 0.6"
 

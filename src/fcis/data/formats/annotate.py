@@ -6,9 +6,9 @@ For formats that state neither. Both come from the encoded mask, so that they ar
 import numpy as np
 from jaxtyping import Float64
 
-from fcis.coco_types import ImageId
+from fcis.core.coco_types import ImageId
+from fcis.core.masks import MaskCrop, rle_area, rle_box, rle_from_crop
 from fcis.data.dataset import Annotation, Polygons
-from fcis.masks import MaskCrop, rle_area, rle_box, rle_from_crop
 
 _MARGIN = 0.01  # of a side of the image
 

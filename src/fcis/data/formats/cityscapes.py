@@ -6,11 +6,11 @@ A root holds `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png` and
 
 from pathlib import Path
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord
 from fcis.data.formats.annotate import annotation_of_crop
 from fcis.data.formats.folders import check_folders, choose_split, watched
 from fcis.data.formats.instance_map import crops_of, read_ids
-from fcis.errors import InputError
 
 CATEGORIES: tuple[Category, ...] = (
     Category(id=24, name="person"),

@@ -8,9 +8,9 @@ import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Category
 from fcis.data.formats.folders import read_text
-from fcis.errors import InputError
 
 CLASSES_FILE = "classes.json"
 ONLY_CLASS = "object"

@@ -9,10 +9,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from fcis.data.coco import read_coco
+from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
+from fcis.data.formats.coco import read_coco
 from fcis.data.formats.folders import choose_split
-from fcis.errors import InputError
 
 _NAME = re.compile(r"(instances|image_info)_(?P<split>.+)\.json")
 _EXPORT = "_annotations.coco.json"

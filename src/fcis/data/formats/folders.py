@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from fcis.errors import InputError
+from fcis.core.errors import InputError
 
 T = TypeVar("T")
 _LOG_INTERVAL = 30.0  # seconds between lines of progress where nobody watches

@@ -1,6 +1,6 @@
 """Pictures whose values are the numbers of objects -> crops, one an object.
 
-Reads raw values, where `fcis.images` reads what a person would see.
+Reads raw values, where `fcis.imaging.reading` reads what a person would see.
 """
 
 import struct
@@ -12,8 +12,8 @@ from jaxtyping import Bool, Int32, Integer, Shaped
 from PIL import Image, UnidentifiedImageError
 from scipy import ndimage
 
-from fcis.errors import InputError
-from fcis.masks import MaskCrop
+from fcis.core.errors import InputError
+from fcis.core.masks import MaskCrop
 
 LARGEST_ID = 2**20 - 1
 """The largest number that an object may have in a picture."""

@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Annotation, Category, Dataset, ImageRecord
 from fcis.data.formats.folders import read_text, watched
 from fcis.data.formats.labelme_image import find_image
 from fcis.data.formats.labelme_shapes import Shape, join_shapes, read_shape
-from fcis.errors import InputError
-from fcis.found_images import SUFFIXES
+from fcis.imaging.finding import SUFFIXES
 
 CLASSES_FILE = "labels.txt"
 IGNORED = "__ignore__"

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from fcis.data.coco_masks import whole_number
+from fcis.core.errors import InputError
 from fcis.data.dataset import FileSource, ImageSource
-from fcis.errors import InputError
-from fcis.found_images import SUFFIXES
-from fcis.images import as_rgb, image_size
+from fcis.data.formats.coco_masks import whole_number
+from fcis.imaging.finding import SUFFIXES
+from fcis.imaging.reading import as_rgb, image_size
 
 _DAMAGED = (binascii.Error, OSError, SyntaxError, ValueError, KeyError, TypeError)
 _DAMAGED += (RecursionError, Image.DecompressionBombError)

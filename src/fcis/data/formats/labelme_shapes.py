@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from PIL import Image
 
-from fcis.coco_types import ImageId
-from fcis.data.coco_masks import is_number
+from fcis.core.coco_types import ImageId
+from fcis.core.errors import InputError
+from fcis.core.masks import MaskCrop, crop_from_mask, mask_from_rle
 from fcis.data.dataset import Annotation, Polygons
 from fcis.data.formats.annotate import annotation_of_crop, annotation_of_polygons, far_outside
-from fcis.errors import InputError
-from fcis.masks import MaskCrop, crop_from_mask, mask_from_rle
+from fcis.data.formats.coco_masks import is_number
 
 CROWD = "crowd"
 """The flag of a shape that holds several objects which were not told apart."""

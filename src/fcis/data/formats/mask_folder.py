@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fcis.core.errors import InputError
+from fcis.core.masks import crop_from_mask
 from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord
 from fcis.data.formats.annotate import annotation_of_crop
 from fcis.data.formats.classes_file import folder_classes
@@ -25,10 +27,8 @@ from fcis.data.formats.instance_map import (
     read_foreground,
     read_ids,
 )
-from fcis.errors import InputError
-from fcis.found_images import SUFFIXES, find_images
-from fcis.images import image_size
-from fcis.masks import crop_from_mask
+from fcis.imaging.finding import SUFFIXES, find_images
+from fcis.imaging.reading import image_size
 
 _IMAGES, _MASKS = "images", "masks"
 

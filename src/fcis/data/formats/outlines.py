@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.spatial import KDTree
 
+from fcis.core.masks import MaskCrop, crop_from_rle
 from fcis.data.dataset import Annotation, Polygons
 from fcis.data.formats.annotate import is_within
 from fcis.data.formats.instance_map import pieces_of
-from fcis.masks import MaskCrop, crop_from_rle
 
 Ring = Int64[np.ndarray, "corner 2"]
 

@@ -18,11 +18,11 @@ from jaxtyping import Int32
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset, FileSource, ImageRecord
 from fcis.data.formats.folders import check_folders, choose_split, find_root, read_list, watched
 from fcis.data.formats.instance_map import LARGEST_ID, check_size
 from fcis.data.formats.voc import CATEGORIES, annotations_of_maps
-from fcis.errors import InputError
 
 _FOLDERS = ("img", "cls", "inst")
 _BELOW = ("dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")

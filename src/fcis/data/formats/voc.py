@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord
 from fcis.data.formats.annotate import annotation_of_crop
 from fcis.data.formats.folders import check_folders, choose_split, find_root, read_list, watched
 from fcis.data.formats.instance_map import check_size, crops_of, read_ids
-from fcis.errors import InputError
 
 VOID = 255
 """The value of pixels that were left open, in maps of classes and of objects."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fcis.data.dataset import Dataset
+from fcis.data.formats.copied_images import write_image
 from fcis.data.formats.folders import watched
-from fcis.data.formats.image_files import write_image
 
 ANNOTATIONS = "annotations.json"
 

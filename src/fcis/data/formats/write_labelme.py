@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fcis.data.dataset import Dataset, ImageRecord
+from fcis.data.formats.copied_images import write_image
 from fcis.data.formats.folders import watched
-from fcis.data.formats.image_files import write_image
 from fcis.data.formats.labelme import CLASSES_FILE
 from fcis.data.formats.labelme_shapes import CROWD
 from fcis.data.formats.outlines import outlines

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import UInt
 from PIL import Image
 
+from fcis.core.masks import MaskCrop, crop_from_rle
 from fcis.data.dataset import Annotation, Dataset, ImageRecord
 from fcis.data.formats.classes_file import write_classes
+from fcis.data.formats.copied_images import safe_path, write_image
 from fcis.data.formats.folders import watched
-from fcis.data.formats.image_files import safe_path, write_image
-from fcis.masks import MaskCrop, crop_from_rle
 
 _MOST_OBJECTS = 2**16 - 1
 

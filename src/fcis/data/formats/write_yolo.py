@@ -8,8 +8,8 @@ import yaml
 from jaxtyping import Float64
 
 from fcis.data.dataset import Dataset, ImageRecord
+from fcis.data.formats.copied_images import write_image
 from fcis.data.formats.folders import watched
-from fcis.data.formats.image_files import write_image
 from fcis.data.formats.outlines import one_outline
 
 # After the point. Points come back as they were, rounded to the digits that the reader keeps, in

@@ -14,12 +14,12 @@ import numpy as np
 import yaml
 from jaxtyping import Float64
 
+from fcis.core.errors import InputError
 from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord, Polygons
 from fcis.data.formats.annotate import annotation_of_polygons, far_outside
 from fcis.data.formats.folders import choose_split, read_text, watched
-from fcis.errors import InputError
-from fcis.found_images import FoundImage, find_images
-from fcis.images import image_size
+from fcis.imaging.finding import FoundImage, find_images
+from fcis.imaging.reading import image_size
 
 SUFFIXES = (".yaml", ".yml")
 """How the file that describes a YOLO set ends."""

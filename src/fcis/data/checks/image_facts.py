@@ -1,0 +1,127 @@
+"""What an image's file is, whatever the dataset says of it: image source -> `ImageFacts`.
+
+Nothing is raised for bad files; they are what is looked for.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from fcis.core.errors import InputError
+from fcis.data.dataset import FileSource, ImageSource
+from fcis.imaging.reading import image_size, read_image
+
+_EXIF_ORIENTATION = 0x0112
+_READ_AT_ONCE = 1 << 20
+_UNFILED, _NOTHING = -1, -2  # in place of sizes of files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What a look at an image found.
+
+    Attributes:
+        size: (height, width) as viewers show it; None if it cannot be read.
+        stored: (height, width) before the file's EXIF rotation.
+        orientation: the EXIF orientation that is applied in reading, 1 for none.
+        is_deep: 16 bits or floats, which are scaled in reading.
+        is_missing: there is no file.
+        problem: why it cannot be read; empty if it can.
+    """
+
+    size: tuple[int, int] | None = None
+    stored: tuple[int, int] | None = None
+    orientation: int = 1
+    is_deep: bool = False
+    is_missing: bool = False
+    problem: str = ""
+
+
+def look_at_all(sources: Sequence[ImageSource | None]) -> Iterator[ImageFacts]:
+    """Yield what each image is, decoding one after the other; no source is a missing file."""
+    for source in sources:
+        yield ImageFacts(is_missing=True) if source is None else look_at(source)
+
+
+def look_at(source: ImageSource) -> ImageFacts:
+    """Return what one image is, having decoded all of it."""
+    if isinstance(source, FileSource) and not source.path.is_file():
+        return ImageFacts(is_missing=True, problem=f"has no file {source.path}")
+    try:
+        if not isinstance(source, FileSource):
+            height, width, _ = source.read().shape
+            return ImageFacts(size=(height, width), stored=(height, width))
+        height, width, _ = read_image(source.path, max_pixels=source.max_pixels).shape
+        stored = image_size(source.path, exif=False)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{source}: ").partition("; ")[0]
+        return ImageFacts(problem=f"cannot be read: {reason}")
+    orientation, is_deep = _header(source)
+    return ImageFacts(size=(height, width), stored=stored, orientation=orientation, is_deep=is_deep)
+
+
+def _header(source: FileSource) -> tuple[int, bool]:
+    """Return the orientation and whether the values are deep, of a file that was read before."""
+    with Image.open(source.path) as image:
+        is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
+        if image.format == "TIFF":  # turned before its size is known
+            return 1, is_deep
+        try:
+            value = image.getexif().get(_EXIF_ORIENTATION, 1)
+        except (OSError, SyntaxError, ValueError, LookupError, TypeError):
+            return 1, is_deep  # a picture with broken EXIF is still a picture
+    return (value if value in range(2, 9) else 1), is_deep
+
+
+def same_content(
+    sources: Sequence[ImageSource | None], others: Sequence[ImageSource | None]
+) -> dict[int, int]:
+    """Return which of the sources have the content of one of the others: index -> index.
+
+    Files are compared byte by byte (through their hashes, and only where their sizes agree),
+    images without files by their pixels.
+    """
+    sizes = {_bytes(other) for other in others} - {_NOTHING}
+    candidates = {i: source for i, source in enumerate(sources) if _bytes(source) in sizes}
+    mine = {_bytes(source) for source in candidates.values()}
+    known: dict[bytes, int] = {}
+    for index, other in enumerate(others):
+        if _bytes(other) in mine and (digest := _digest(other)):
+            known.setdefault(digest, index)
+    found = {i: known.get(_digest(source)) for i, source in candidates.items()}
+    return {i: index for i, index in found.items() if index is not None}
+
+
+def _bytes(source: ImageSource | None) -> int:
+    """Return the size of a file, `_UNFILED` for images without one, `_NOTHING` for no bytes."""
+    if source is None:
+        return _NOTHING
+    if not isinstance(source, FileSource):
+        return _UNFILED
+    try:
+        return os.path.getsize(source.path) or _NOTHING
+    except OSError:
+        return _NOTHING
+
+
+def _digest(source: ImageSource | None) -> bytes:
+    """Return a hash of the content, nothing for what cannot be read."""
+    digest = hashlib.sha256()
+    if source is None:
+        return b""
+    try:
+        if not isinstance(source, FileSource):
+            pixels = np.ascontiguousarray(source.read())
+            digest.update(str(pixels.shape).encode())
+            digest.update(pixels.tobytes())
+            return digest.digest()
+        with open(source.path, "rb") as file:
+            while block := file.read(_READ_AT_ONCE):
+                digest.update(block)
+    except (OSError, InputError):
+        return b""
+    return digest.digest()

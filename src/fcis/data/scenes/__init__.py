@@ -1,0 +1,1 @@
+"""Drawn images with exact masks: shapes that overlap, and nuclei."""

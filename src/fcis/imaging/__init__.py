@@ -1,0 +1,1 @@
+"""Files to arrays and back, and what a prediction is: images, pages, strips, videos, drawing."""

@@ -1,0 +1,77 @@
+"""How many floating-point operations an image costs a method, to stand beside its time (Table 2).
+
+Counted are convolutions and matrix products, without computing any: a network without numbers
+(torch's `meta` device) is run once. What has no weights, such as FCIS's work on RoIs, the warping
+of features and voting, consists of other operations and counts as none here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from fcis.lab.benchmark.products import count_operations
+from fcis.model.baselines.mnc import MNC
+from fcis.model.build import build_model
+from fcis.recipe.types import ModelRecipe
+from fcis.structures import ImageBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """Operations of one image; a multiply-add counts two.
+
+    Attributes:
+        image: of the layers that run on the whole image.
+        roi: of those that run on each RoI, for one RoI and one pass.
+        rois: RoIs of all passes together.
+    """
+
+    image: int
+    roi: int
+    rois: int
+
+    @property
+    def total(self) -> int:
+        """Return those of image and RoIs together."""
+        return self.image + self.rois * self.roi
+
+    @property
+    def per_roi_share(self) -> float:
+        """Return the share of the total that is spent on RoIs one by one."""
+        return self.rois * self.roi / self.total
+
+
+def system_operations(recipe: ModelRecipe, sides: tuple[int, int], *, rois: int) -> Operations:
+    """Return the operations of a network on one image.
+
+    Args:
+        recipe: with its categories; FCIS or MNC.
+        sides: (height, width) after resizing.
+        rois: proposals.
+
+    Raises:
+        InputError: a value of the recipe makes no sense.
+        ValueError: there are no proposals, or the recipe is of another system.
+    """
+    if rois < 1:
+        raise ValueError(f"rois: expected at least 1, got {rois}")
+    if recipe.system not in ("fcis", "mnc"):
+        raise ValueError(f"recipe: expected the system fcis or mnc, got {recipe.system}")
+    with torch.device("meta"):
+        model = build_model(recipe).eval()
+    size = torch.tensor([sides])
+    batch = ImageBatch(
+        pixels=torch.zeros((1, recipe.backbone.in_channels, *sides), device="meta"),
+        sizes=size,
+        scales=torch.ones(1, 2),
+        original_sizes=size,
+    )
+    image = count_operations(lambda: model(batch))
+    roi = 0
+    if isinstance(model, MNC):
+        with torch.no_grad():
+            _, maps = model(batch)
+        boxes = torch.zeros((1, 4), device="meta")
+        index = torch.zeros(1, dtype=torch.int64, device="meta")
+        roi = count_operations(lambda: model.cascade(maps, boxes, index))
+    return Operations(image=image, roi=roi, rois=rois * recipe.detection.passes)

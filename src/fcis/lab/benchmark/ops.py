@@ -1,0 +1,342 @@
+"""`fcis benchmark ops`: assembly, joint scores and masks against the materialised form.
+
+Both forms get their maps as their own convolution writes them, so neither pays for a
+permutation. Before anything is measured, they must give the same numbers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from fcis.lab.benchmark.materialised import assemble_indexed, assemble_materialised
+from fcis.lab.benchmark.memory import peak_bytes
+from fcis.lab.benchmark.table import Table, byte_count, milliseconds, percent, times
+from fcis.lab.benchmark.timing import Method, Spread, alternate, device_clock, ratio, spread
+from fcis.lab.benchmark.workload import STRIDE, Size, Workload, workload
+from fcis.model.precision import Precision
+from fcis.ops.assembly import class_masks, class_scores, mean_deltas
+from fcis.ops.roi_sampling import AssemblyRule, Sampling
+
+OURS, PEER = "fcis", "materialised"
+FORWARD, BOTH = "forward", "forward + backward"
+TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05}
+
+Outputs = tuple[Tensor, Tensor, Tensor]
+Form = Callable[[], Outputs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpsSettings:
+    """What is measured.
+
+    Attributes:
+        size: of the comparison.
+        rois: numbers of RoIs between which the cost is followed.
+        classes: likewise of classes, background included.
+        samplings: ways to sample a RoI.
+        device: of all tensors.
+        method: how often.
+        precision: of the maps.
+    """
+
+    size: Size
+    rois: tuple[int, ...]
+    classes: tuple[int, ...]
+    samplings: tuple[Sampling, ...]
+    device: str
+    method: Method
+    precision: Precision = "float32"
+
+    def problem(self, size: Size) -> Workload:
+        """Return a problem of that size."""
+        return workload(size, self.device, dtype=getattr(torch, self.precision))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Both forms in one mode.
+
+    Attributes:
+        tensor: what the peer writes out of a RoI.
+        seconds: of a call, by form.
+        peer_over_ours: how many times as long the peer takes.
+        bytes: most that a call allocates at once, by form; None where unknown.
+        difference: the largest one between both forms' results; of gradients the norm of the
+            difference over the norm, because where both sides are equal but for rounding the
+            forms may give the gradient to different ones. None where the peer reads other cells.
+    """
+
+    sampling: str
+    tensor: str
+    work: str
+    seconds: dict[str, Spread]
+    peer_over_ours: Spread
+    bytes: dict[str, int | None]
+    difference: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """The cost of one size.
+
+    Attributes:
+        axis: what grows, `rois` or `classes`.
+        count: of it.
+        seconds: of our forward pass.
+        of_linear: its time over that of the smallest count, divided by the ratio of the counts:
+            1 is linear, less is better.
+    """
+
+    sampling: str
+    axis: str
+    count: int
+    seconds: Spread
+    of_linear: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpsReport:
+    """What was found."""
+
+    settings: OpsSettings
+    comparisons: tuple[Comparison, ...]
+    points: tuple[Point, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return settings and figures; seconds and bytes."""
+        return {
+            "settings": asdict(self.settings),
+            "comparisons": [asdict(c) for c in self.comparisons],
+            "scaling": [asdict(p) for p in self.points],
+        }
+
+    def tables(self) -> list[Table]:
+        """Return the comparison and the scaling."""
+        n = self.settings.size
+        columns = ("sampling", "peer's tensor", "work", OURS, PEER, f"{PEER} / {OURS}")
+        comparison = Table(
+            title=f"{n.rois} RoIs, {n.classes} classes, {n.rows} x {n.columns} cells, k = {n.k}: "
+            f"scores, box shifts, and the masks of one class a RoI, {self.settings.precision}",
+            columns=(*columns, f"memory {OURS}", f"memory {PEER}"),
+            rows=tuple(
+                (
+                    c.sampling,
+                    c.tensor,
+                    c.work,
+                    milliseconds(c.seconds[OURS].median),
+                    milliseconds(c.seconds[PEER].median),
+                    times(c.peer_over_ours),
+                    byte_count(c.bytes[OURS]),
+                    byte_count(c.bytes[PEER]),
+                )
+                for c in self.comparisons
+            ),
+        )
+        scaling = Table(
+            title="Cost against size, forward",
+            columns=("sampling", "axis", "count", "time", "of linear growth"),
+            rows=tuple(
+                (
+                    p.sampling,
+                    p.axis,
+                    str(p.count),
+                    milliseconds(p.seconds.median),
+                    percent(p.of_linear.median),
+                )
+                for p in self.points
+            ),
+        )
+        return [comparison, scaling]
+
+    def notes(self) -> list[str]:
+        """Return what the figures rest on."""
+        worst = max((c.difference or 0.0 for c in self.comparisons), default=0.0)
+        return [
+            f"both forms agree within {worst:.1e} on scores, shifts, masks and gradients",
+            f"ratios are medians of {self.settings.method.rounds} rounds, with quartiles",
+        ]
+
+
+def run_ops(settings: OpsSettings, tell: Callable[[str], None]) -> OpsReport:
+    """Return the figures; `tell` hears what is being measured.
+
+    Raises:
+        ArithmeticError: the two forms differ.
+    """
+    problem = settings.problem(settings.size)
+    comparisons: list[Comparison] = []
+    for sampling in settings.samplings:
+        tell(f"{sampling}: against the materialised form")
+        comparisons += compare(problem, sampling, settings)
+    del problem
+    points: list[Point] = []
+    for axis, counts in (("rois", settings.rois), ("classes", settings.classes)):
+        sizes = {
+            count: replace(settings.size, rois=count)
+            if axis == "rois"
+            else replace(settings.size, classes=count)
+            for count in counts
+        }
+        problems = {count: settings.problem(s) for count, s in sizes.items()}
+        for sampling in settings.samplings:
+            tell(f"{sampling}: growing number of {axis}")
+            points += _scale(axis, problems, sampling, settings)
+    return OpsReport(settings=settings, comparisons=tuple(comparisons), points=tuple(points))
+
+
+def compare(problem: Workload, sampling: Sampling, settings: OpsSettings) -> list[Comparison]:
+    """Return both forms' cost in one mode, forward alone and with the gradient.
+
+    Raises:
+        ArithmeticError: they differ.
+    """
+    size = settings.size
+    rule = AssemblyRule(stride=STRIDE, sampling=sampling, out_size=size.out_size)
+    ours = (problem.classes.detach(), problem.boxes.detach())
+    peers = problem.planes()
+
+    def fast() -> Outputs:
+        return _assemble(ours, problem, rule)
+
+    def slow(*, grid: bool = False) -> Outputs:
+        rois, k = problem.rois, size.k
+        found = assemble_materialised(*peers, rois, problem.chosen, rule, k=k, grid=grid)
+        return found.scores, found.deltas, found.masks
+
+    def indexed() -> Outputs:
+        found = assemble_indexed(*peers, problem.rois, problem.chosen, rule, k=size.k)
+        return found.scores, found.deltas, found.masks
+
+    square = f"{size.out_size} x {size.out_size}"
+    tensor = "every cell" if sampling == "native" else square
+    # what reads nearly the same cells, and so has other results
+    near: dict[str, Form] = {}
+    if sampling == "native":
+        near = {square: partial(slow, grid=True), f"{square}, RoI first": indexed}
+    forms: dict[str, tuple[Form, Sequence[Tensor]]] = {OURS: (fast, ours), PEER: (slow, peers)}
+    with torch.no_grad():
+        found = fast()
+        weights = (_like(found[0]), _like(found[1]), _like(found[2]))
+        most = TOLERANCES[settings.precision]
+        difference = _checked(_largest(found, slow()), most, f"{sampling}, {FORWARD}")
+        results = [_measure((sampling, tensor, FORWARD), fast, slow, difference, settings)]
+        results += [
+            _measure((sampling, name, FORWARD), fast, form, None, settings)
+            for name, form in near.items()
+        ]
+    for maps in (*ours, *peers):
+        maps.requires_grad_()
+    works = {name: _with_gradient(form, maps, weights) for name, (form, maps) in forms.items()}
+    (gradient, of_boxes), (peer, peer_of_boxes) = works[OURS](), works[PEER]()
+    expected = Workload(
+        classes=gradient, boxes=of_boxes, rois=problem.rois, chosen=problem.chosen
+    ).planes()
+    off = _of_norm(expected, (peer, peer_of_boxes))
+    difference = _checked(off, most, f"{sampling}, {BOTH}")
+    del gradient, of_boxes, peer, peer_of_boxes, expected
+    both = (sampling, tensor, BOTH)
+    results.append(_measure(both, works[OURS], works[PEER], difference, settings))
+    for name, form in near.items():
+        with torch.no_grad():
+            likes = (*weights[:2], _like(form()[2]))
+        work = _with_gradient(form, peers, likes)
+        results.append(_measure((sampling, name, BOTH), works[OURS], work, None, settings))
+    return results
+
+
+def _assemble(maps: Sequence[Tensor], problem: Workload, rule: AssemblyRule) -> Outputs:
+    classes, boxes = maps
+    return (
+        class_scores(classes, problem.rois, rule),
+        mean_deltas(boxes, problem.rois, rule),
+        class_masks(classes, problem.rois, problem.chosen, rule).values,
+    )
+
+
+def _with_gradient(
+    form: Form, maps: Sequence[Tensor], weights: Outputs
+) -> Callable[[], tuple[Tensor, ...]]:
+    return lambda: torch.autograd.grad(form(), maps, weights)
+
+
+def _like(values: Tensor) -> Tensor:
+    """Return a gradient for an output, of numbers around 1."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(values.shape, generator=generator).to(values)
+
+
+def _largest(ours: Sequence[Tensor], peers: Sequence[Tensor]) -> float:
+    """Return the largest difference of two forms' results."""
+    pairs = zip(ours, peers, strict=True)
+    return max(float((a - b).float().abs().max()) if a.numel() else 0.0 for a, b in pairs)
+
+
+def _of_norm(ours: Sequence[Tensor], peers: Sequence[Tensor]) -> float:
+    """Return the norm of the difference over the norm, the worst of all pairs."""
+    pairs = zip(ours, peers, strict=True)
+    return max(float((a.float() - b.float()).norm() / b.float().norm()) for a, b in pairs)
+
+
+def _checked(difference: float, most: float, what: str) -> float:
+    """Return a difference that may be."""
+    # not a number is no agreement either
+    if not difference <= most:
+        raise ArithmeticError(
+            f"{what}: {OURS} and {PEER} differ by {difference:.1e}, more than {most:.0e}"
+        )
+    return difference
+
+
+def _measure(
+    what: tuple[str, str, str],
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    difference: float | None,
+    settings: OpsSettings,
+) -> Comparison:
+    """Return the cost of both, as sampling, tensor and work name them."""
+    works = {OURS: ours, PEER: peer}
+    seconds = alternate(works, settings.method, device_clock(settings.device))
+    sampling, tensor, work = what
+    return Comparison(
+        sampling=sampling,
+        tensor=tensor,
+        work=work,
+        seconds={name: spread(values) for name, values in seconds.items()},
+        peer_over_ours=ratio(seconds[PEER], seconds[OURS]),
+        bytes={name: peak_bytes(call, settings.device) for name, call in works.items()},
+        difference=difference,
+    )
+
+
+@torch.no_grad()
+def _scale(
+    axis: str, problems: dict[int, Workload], sampling: Sampling, settings: OpsSettings
+) -> list[Point]:
+    """Return the cost of our forward pass for each count, measured in turn."""
+    rule = AssemblyRule(stride=STRIDE, sampling=sampling, out_size=settings.size.out_size)
+    works = {
+        str(count): lambda problem=problem: _assemble(
+            (problem.classes, problem.boxes), problem, rule
+        )
+        for count, problem in problems.items()
+    }
+    seconds = alternate(works, settings.method, device_clock(settings.device))
+    least = min(problems)
+    points = []
+    for count in problems:
+        growth = count / least
+        linear = [value * growth for value in seconds[str(least)]]
+        points.append(
+            Point(
+                sampling=sampling,
+                axis=axis,
+                count=count,
+                seconds=spread(seconds[str(count)]),
+                of_linear=ratio(seconds[str(count)], linear),
+            )
+        )
+    return points

@@ -1,0 +1,76 @@
+"""Tables as Markdown whose columns line up, and numbers with their units."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fcis.lab.benchmark.timing import Spread
+
+_UNITS = ("B", "KB", "MB", "GB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of text under a heading; the first column is aligned left, the others right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def text(self) -> str:
+        """Return the table as Markdown.
+
+        Raises:
+            ValueError: a row has more or fewer entries than there are columns.
+        """
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"row {row}: expected {len(self.columns)} entries")
+        widths = [
+            max(3, *(len(row[i]) for row in (self.columns, *self.rows)))
+            for i in range(len(self.columns))
+        ]
+        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+        lines = [_line(row, widths) for row in (self.columns, rule, *self.rows)]
+        return "\n".join([self.title, "", *lines])
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [row[0].ljust(widths[0])]
+    cells += [entry.rjust(width) for entry, width in zip(row[1:], widths[1:], strict=True)]
+    return f"| {' | '.join(cells)} |"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a duration in milliseconds with three digits that count."""
+    return f"{_digits(seconds * 1e3)} ms"
+
+
+def times(value: Spread) -> str:
+    """Return a ratio with its quartiles."""
+    return f"{_digits(value.median)} ({_digits(value.low)} to {_digits(value.high)})"
+
+
+def number(value: float) -> str:
+    """Return a number with three digits that count."""
+    return _digits(value)
+
+
+def byte_count(count: int | None) -> str:
+    """Return a number of bytes in decimal units; a dash where it is not known."""
+    if count is None:
+        return "-"
+    power = 0
+    while count >= 1000 ** (power + 1) and power < len(_UNITS) - 1:
+        power += 1
+    return f"{_digits(count / 1000**power) if power else count} {_UNITS[power]}"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 in per cent."""
+    return f"{100 * share:.1f} %"
+
+
+def _digits(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

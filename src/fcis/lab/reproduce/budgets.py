@@ -1,0 +1,185 @@
+"""How long each network is trained: by a number of steps that is fixed before the first of them.
+
+A budget in minutes becomes steps once, by measuring a few steps of each network, and is written
+down, so that a table that was interrupted goes on with the same number.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fcis.core.errors import InputError
+from fcis.data.dataset import Dataset
+from fcis.lab.benchmark.stopwatch import Stopwatch
+from fcis.lab.benchmark.timing import device_clock
+from fcis.lab.benchmark.training import Trainer
+from fcis.lab.reproduce.rows import TableName
+from fcis.recipe.named import named_recipe
+from fcis.recipe.types import Recipe
+from fcis.training.atomic_files import put_file
+from fcis.training.run import for_dataset
+
+SCENES_STEPS: Mapping[TableName, int] = {
+    "table1": 420,
+    "table2": 220,
+    "table3": 400,
+    "table4": 400,
+}
+"""Steps of `cpu` on scenes: what the slowest network of a table makes in four minutes on one core.
+
+That is naive MNC in Table 1, where InstFCN and R-FCN are two networks with a training each, and
+MNC with five stages in Table 2.
+"""
+
+OTHER_STEPS: Mapping[TableName, int] = {
+    "table1": 300,
+    "table2": 180,
+    "table3": 300,
+    "table4": 380,
+}
+"""The same with `nuclei-cpu`, which has more and smaller objects."""
+
+STEPS_FILE = "steps.json"
+_CPU_CROP = 192  # px; a step costs about half of what it costs with crops of 256 or 320
+_MEASURED = 5  # steps
+_LEAST_STEPS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What `--budget` asks for.
+
+    Attributes:
+        kind: `cpu`, small networks and few steps; `full`, the paper's; `minutes`, small ones.
+        minutes: of each training, for `minutes`.
+    """
+
+    kind: str
+    minutes: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.minutes:g}" if self.kind == "minutes" else self.kind
+
+
+def read_budget(text: str) -> Budget:
+    """Return what `--budget` asks for.
+
+    Raises:
+        InputError: something else.
+    """
+    if text in ("cpu", "full"):
+        return Budget(kind=text)
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise InputError(
+            f"--budget {text}: expected cpu, full, or the minutes of a training, as in 20"
+        )
+    return Budget(kind="minutes", minutes=minutes)
+
+
+def base_recipe(table: TableName, budget: Budget, *, is_scenes: bool) -> Recipe:
+    """Return the recipe of FCIS that a table's networks are made from.
+
+    The release's settings of the paper's tables for `full`; else a small network from scratch,
+    that of `scenes` on synthetic scenes and of `nuclei-cpu` on other data, with smaller crops.
+    """
+    if budget.kind == "full":
+        base = named_recipe("voc-resnet101" if table == "table1" else "coco-resnet101")
+        return with_steps(base, base.training.steps)
+    base = named_recipe("scenes" if is_scenes else "nuclei-cpu")
+    training = base.training
+    change = replace(training.augmentation, crop=_CPU_CROP)
+    training = replace(training, augmentation=change)
+    steps = SCENES_STEPS if is_scenes else OTHER_STEPS
+    return with_steps(replace(base, training=training), steps[table])
+
+
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """Return the recipe with another number of steps, and its schedule in proportion.
+
+    The weights of the last step are what counts: there is no validation before.
+    """
+    training = recipe.training
+    share = steps / training.steps
+    schedule = replace(
+        training.optimiser,
+        milestones=tuple(max(1, round(m * share)) for m in training.optimiser.milestones),
+        warmup_steps=min(training.optimiser.warmup_steps, max(1, steps // 4)),
+    )
+    every = min(training.checkpoint_every, max(1, steps // 4))
+    training = replace(
+        training, steps=steps, optimiser=schedule, validate_every=0, checkpoint_every=every
+    )
+    return replace(recipe, training=training)
+
+
+def steps_for(
+    recipes: Mapping[str, Recipe],
+    dataset: Dataset,
+    minutes: float,
+    folder: Path,
+    *,
+    device: str,
+    tell: Callable[[str], None],
+) -> int:
+    """Return how many steps the slowest network can make in a time.
+
+    They are measured once and written to the table's folder; later calls read them there.
+
+    Args:
+        recipes: of all networks of a table.
+        dataset: what is trained on.
+        minutes: of a training.
+        folder: of the table.
+        device: where it is trained.
+        tell: takes a line of text.
+
+    Raises:
+        InputError: the folder was begun with another budget, or its file is damaged.
+    """
+    path = folder / STEPS_FILE
+    if path.is_file():
+        return _read_steps(path, minutes)
+    seconds = {}
+    for name, recipe in recipes.items():
+        tell(f"measuring {_MEASURED} steps of {name}")
+        seconds[name] = step_seconds(for_dataset(recipe, dataset), dataset, device=device)
+    steps = max(_LEAST_STEPS, int(60 * minutes / max(seconds.values())))
+    data = {"minutes": minutes, "steps": steps, "step_seconds": seconds, "device": device}
+    text = json.dumps(data, indent=1) + "\n"
+    put_file(path, lambda file: file.write(text.encode()))
+    return steps
+
+
+def step_seconds(recipe: Recipe, dataset: Dataset, *, device: str) -> float:
+    """Return the mean time of a training step after the first one.
+
+    Raises:
+        InputError: a loss is not finite, or an image cannot be read.
+    """
+    clock = device_clock(device)
+    trainer = Trainer(recipe, dataset, device=device, stopwatch=Stopwatch(clock))
+    trainer.step()
+    start = clock()
+    for _ in range(_MEASURED):
+        trainer.step()
+    return (clock() - start) / _MEASURED
+
+
+def _read_steps(path: Path, minutes: float) -> int:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        known, steps = float(data["minutes"]), int(data["steps"])
+    except (OSError, ValueError, LookupError, TypeError):
+        raise InputError(f"{path}: damaged; delete it, or choose another --out") from None
+    if known != minutes or steps < 1:
+        raise InputError(
+            f"{path}: the table was begun with --budget {known:g}, not {minutes:g}; go on with "
+            "that, or choose another --out"
+        )
+    return steps

@@ -1,0 +1,220 @@
+"""Train the networks of a table and evaluate its rows, each once.
+
+Whatever is done has a line in the table's journal; a training that was interrupted goes on from
+its checkpoint.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fcis.core.coco_types import CocoDetection
+from fcis.core.errors import InputError
+from fcis.data.dataset import Dataset
+from fcis.evaluation.report import Report, evaluate
+from fcis.inference.load_predictor import load_any
+from fcis.inference.predictor import Predictor
+from fcis.lab.reproduce.journal import Journal, Line, fingerprint
+from fcis.lab.reproduce.rows import Plan, Row, Training
+from fcis.lab.reproduce.sources import Sources
+from fcis.recipe.as_json import to_json
+from fcis.recipe.types import Recipe
+from fcis.training.atomic_files import put_file
+from fcis.training.run import BEST, for_dataset, train
+
+DETECTIONS = "detections"
+"""Folder of the detections of all evaluated rows, as COCO results lists."""
+
+_GLANCE = 16  # validation images at the end of a training; rows are evaluated on all of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A table to make.
+
+    Attributes:
+        seeds: of the runs of each training.
+        folder: of the table.
+        device: as torch names it.
+        tell: takes a line of text.
+    """
+
+    plan: Plan
+    sources: Sources
+    seeds: tuple[int, ...]
+    folder: Path
+    device: str
+    tell: Callable[[str], None]
+
+    def run_folder(self, name: str, seed: int) -> Path:
+        """Return the folder of a training."""
+        return self.folder / f"{name}-{seed}"
+
+    def weights(self, row: Row, seed: int) -> list[Path]:
+        """Return the weights of a row."""
+        return [self.run_folder(name, seed) / BEST for name in row.networks]
+
+    def detections(self, row: Row, seed: int) -> Path:
+        """Return where the detections of a row are kept."""
+        return self.folder / DETECTIONS / f"{row.name}-{seed}.json"
+
+    def recipe(self, training: Training, seed: int) -> Recipe:
+        """Return how a network of the table is trained."""
+        return for_dataset(training.of_seed(seed), self.sources.train)
+
+    def settings(self, training: Training, seed: int) -> str:
+        """Return the fingerprint of a training: its recipe and its data."""
+        recipe = to_json(self.recipe(training, seed))
+        return fingerprint(recipe, self.sources.train_name, _shape(self.sources.train))
+
+    def row_settings(self, row: Row, seed: int) -> str:
+        """Return the fingerprint of a row: its networks, the test-time tools, the data."""
+        networks = [self.settings(self.plan.training(name), seed) for name in row.networks]
+        tools = asdict(row.averaging)
+        return fingerprint(networks, tools, self.sources.val_name, _shape(self.sources.val))
+
+
+def train_missing(job: Job, journal: Journal) -> None:
+    """Train each network that is not finished, all of them of one seed before the next seed.
+
+    Raises:
+        InputError: a folder or a line belongs to other settings, or a training cannot go on.
+        KeyboardInterrupt: the user stopped; the same call goes on.
+    """
+    runs = [(seed, t) for seed in job.seeds for t in job.plan.trainings if t.is_trained]
+    known = [journal.find("training", t.name, s, job.settings(t, s)) for s, t in runs]
+    for place, (seed, training) in enumerate(runs):
+        folder = job.run_folder(training.name, seed)
+        if known[place] is not None and (folder / BEST).is_file():
+            continue
+        recipe = job.recipe(training, seed)
+        job.tell(
+            f"{job.plan.table}: training {place + 1} of {len(runs)}, {training.name} with seed "
+            f"{seed}, {recipe.training.steps} steps{_time_left(known, place)}"
+        )
+        glance = job.sources.val.first(_GLANCE)
+        result = train(recipe, job.sources.train, glance, folder, resume=True, device=job.device)
+        done = result.images / (result.recipe.training.batch * result.recipe.training.accumulate)
+        # of a training that was taken up again, the time of its last part is scaled to the whole
+        whole = result.seconds * recipe.training.steps / done if done else None
+        facts = {
+            "recipe": recipe.name,
+            "steps": result.steps,
+            "seconds": None if whole is None else round(whole, 1),
+            "finished": _now(),
+        }
+        line = Line(
+            kind="training",
+            name=training.name,
+            seed=seed,
+            settings=job.settings(training, seed),
+            facts=facts,
+        )
+        journal.add(line)
+        known[place] = line
+
+
+def evaluate_missing(job: Job, journal: Journal) -> None:
+    """Evaluate each row that is not finished, and keep its detections.
+
+    Raises:
+        InputError: a line belongs to other settings, an image or weights cannot be read, or
+            detections cannot be written.
+        KeyboardInterrupt: the user stopped; the same call goes on.
+    """
+    rows = [(seed, r) for seed in job.seeds for r in job.plan.rows if r.has_figures]
+    for place, (seed, row) in enumerate(rows):
+        settings, path = job.row_settings(row, seed), job.detections(row, seed)
+        if journal.find("row", row.name, seed, settings) is not None and path.is_file():
+            continue
+        job.tell(
+            f"{job.plan.table}: evaluation {place + 1} of {len(rows)}, {row.name} with seed {seed}"
+        )
+        predictor = open_row(job, row, seed)
+        report, found = _evaluated(predictor, job.sources.val)
+        data = report.to_json()
+        figures = _numbers(data["segm"]) | _numbers(data["voc"])
+        _make_folder(path.parent)
+        text = json.dumps(found)
+        put_file(path, lambda file, text=text: file.write(text.encode()))
+        facts = {"figures": figures, "finished": _now()}
+        journal.add(Line(kind="row", name=row.name, seed=seed, settings=settings, facts=facts))
+
+
+def open_row(job: Job, row: Row, seed: int) -> Predictor:
+    """Return what tests a row.
+
+    Raises:
+        InputError: the weights of a network cannot be read.
+    """
+    return load_any(job.weights(row, seed), device=job.device, averaging=row.averaging)
+
+
+def read_detections(job: Job, row: Row, seed: int) -> list[CocoDetection]:
+    """Return what was found when a row was evaluated.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = job.detections(row, seed)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); delete it, and its row is evaluated again"
+        ) from None
+
+
+def _evaluated(predictor: Predictor, dataset: Dataset) -> tuple[Report, list[CocoDetection]]:
+    """Return figures and detections; categories are those that were trained on."""
+    found = [detection for image in _images(predictor, dataset) for detection in image]
+    most = predictor.info.model.detection.max_detections
+    ids, thresholds = predictor.info.model.category_ids, predictor.info.threshold_of()[1:]
+    report = evaluate(
+        dataset.to_coco(),
+        found,
+        max_detections=most,
+        thresholds=dict(zip(ids, thresholds, strict=True)),
+    )
+    return report, found
+
+
+def _images(predictor: Predictor, dataset: Dataset) -> Iterator[list[CocoDetection]]:
+    detected = predictor.detect_dataset(dataset)
+    for instances in tqdm(detected, total=len(dataset), desc="evaluating", unit="image", delay=1.0):
+        yield instances.to_coco()
+
+
+def _time_left(known: list[Line | None], place: int) -> str:
+    """Return how long the trainings from this one on may take, by those that are finished."""
+    taken = [s for line in known if line is not None and (s := line.number("seconds"))]
+    if not taken:
+        return ""
+    left = sum(line is None for line in known[place:])
+    minutes = max(1, round(left * sum(taken) / len(taken) / 60))
+    return f"; about {minutes} min of training left"
+
+
+def _numbers(figures: object) -> dict[str, object]:
+    return dict(figures) if isinstance(figures, dict) else {}
+
+
+def _shape(dataset: Dataset) -> list[int]:
+    return [len(dataset), sum(len(record.annotations) for record in dataset.images)]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be made ({error.strerror}); choose another --out"
+        ) from None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

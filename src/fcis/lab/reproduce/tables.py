@@ -1,0 +1,114 @@
+"""A finished table as Markdown, with the paper's figures beside ours, and what they rest on."""
+
+from collections.abc import Callable
+
+from fcis.lab.benchmark.table import Table, number
+from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS
+from fcis.lab.reproduce.results import Entry, Results
+from fcis.lab.reproduce.statistics import LEAST_SEEDS, Comparison, Summary
+
+_NOTHING = "-"
+_Cell = Callable[[Entry], str]
+
+
+def to_table(results: Results) -> Table:
+    """Return the rows as text; columns in which no row has anything are left out."""
+    plan = results.plan
+    columns: dict[str, _Cell] = {}
+    for metric, label in plan.metrics.items():
+        columns[label] = lambda e, m=metric: _figure(e.summaries.get(m))
+        columns[f"{label}, paper"] = lambda e, m=metric: _percent_of_paper(e, m)
+    for metric in plan.compared:
+        columns[f"{plan.metrics[metric]}, difference"] = lambda e, m=metric: _difference(
+            e.comparison(m)
+        )
+    for name, label in ((TEST_SECONDS, "test"), (TRAIN_SECONDS, "training")):
+        columns[f"{label}, s an image"] = lambda e, n=name: _seconds(e, n)
+        columns[f"{label}, ratio"] = lambda e, n=name: _ratio(e, n)
+        columns[f"{label}, s, paper"] = lambda e, n=name: _seconds_of_paper(e, n)
+    columns["GFLOP an image"] = lambda e: (
+        _NOTHING if e.operations is None else number(e.operations / 1e9)
+    )
+    cells = {name: [cell(entry) for entry in results.entries] for name, cell in columns.items()}
+    kept = {name: rows for name, rows in cells.items() if set(rows) != {_NOTHING}}
+    labels = [entry.label for entry in results.entries]
+    return Table(
+        title=plan.title,
+        columns=("", *kept),
+        rows=tuple(zip(labels, *kept.values(), strict=True)),
+    )
+
+
+def notes(results: Results) -> list[str]:
+    """Return what the figures rest on, a sentence or two a line."""
+    plan, environment = results.plan, results.environment
+    reference = next(e.label for e in results.entries if e.name == plan.reference)
+    seeds = len(results.seeds)
+    several = seeds >= LEAST_SEEDS
+    chance = (
+        f"paired t-test over {seeds} seeds"
+        if several
+        else f"paired bootstrap over the {results.images} validation images"
+    )
+    lines = [
+        f"Figures are per cent of masks; trained on {results.data[0]}, evaluated on "
+        f"{results.images} images of {results.data[1]}, from the recipe {plan.base.name} with "
+        f"budget {results.budget}: {plan.base.training.steps} steps each, "
+        + (f"mean ± standard deviation of {seeds} seeds." if seeds > 1 else "one seed."),
+        f"Differences are from {reference}, with 95 % intervals and p ({chance}).",
+        f"Times: medians of rounds in which all rows take turns, ratios to {reference} within a "
+        f"round; {environment.device_name}, {environment.threads} threads of torch.",
+    ]
+    if not several:
+        lines.append("Another training may differ by more than these intervals say.")
+    lines.append(_of_paper(results))
+    return lines
+
+
+def to_markdown(results: Results) -> str:
+    """Return the table and its notes, with a line break at the end."""
+    return "\n\n".join([to_table(results).text(), *notes(results)]) + "\n"
+
+
+def _of_paper(results: Results) -> str:
+    where = "VOC 2012 val" if results.plan.table == "table1" else "COCO test-dev"
+    return (
+        f"The paper's columns are of {where}, ResNet-101 unless the row says otherwise, on a K40: "
+        "another task, of which the order of the rows and the ratios can be compared."
+    )
+
+
+def _figure(found: Summary | None) -> str:
+    if found is None:
+        return _NOTHING
+    spread = "" if found.deviation is None else f" ± {100 * found.deviation:.1f}"
+    return f"{100 * found.mean:.1f}{spread}"
+
+
+def _percent_of_paper(entry: Entry, metric: str) -> str:
+    return f"{entry.paper[metric]:.1f}" if metric in entry.paper else _NOTHING
+
+
+def _difference(found: Comparison | None) -> str:
+    if found is None:
+        return _NOTHING
+    low, high = 100 * found.low, 100 * found.high
+    p = "p < 0.01" if found.p < 0.01 else f"p {found.p:.2f}"
+    return f"{100 * found.difference:+.1f} ({low:+.1f} to {high:+.1f}), {p}"
+
+
+def _seconds(entry: Entry, name: str) -> str:
+    return number_of_seconds(entry.times[name].seconds.median) if name in entry.times else _NOTHING
+
+
+def _ratio(entry: Entry, name: str) -> str:
+    return f"{entry.times[name].ratio.median:.2f}" if name in entry.times else _NOTHING
+
+
+def _seconds_of_paper(entry: Entry, name: str) -> str:
+    return f"{entry.paper[name]:.2f}" if name in entry.paper else _NOTHING
+
+
+def number_of_seconds(seconds: float) -> str:
+    """Return a duration with three digits that count, however short it is."""
+    return f"{seconds:.3g}"

@@ -1,0 +1,161 @@
+"""How long an image takes at test and in training, all rows of a table in turn.
+
+What is compared runs A B A B ... in one process, and ratios are taken within a round, because a
+machine's speed drifts. The absolute times say as much about the machine as about the method.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from jaxtyping import UInt8
+
+from fcis.core.errors import InputError
+from fcis.inference.predictor import Predictor
+from fcis.lab.benchmark.flops import system_operations
+from fcis.lab.benchmark.networks import resized_sides
+from fcis.lab.benchmark.stopwatch import Stopwatch
+from fcis.lab.benchmark.timing import Method, alternate, device_clock
+from fcis.lab.benchmark.training import Trainer
+from fcis.lab.reproduce.journal import Journal, Line, fingerprint
+from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS
+from fcis.lab.reproduce.rows import Row
+from fcis.lab.reproduce.running import Job, open_row
+from fcis.recipe.as_json import to_json
+from fcis.recipe.types import Recipe
+
+METHOD = Method(rounds=5)
+_IMAGES = 4  # of the validation set, one after the other; the same for all rows
+
+Image = UInt8[np.ndarray, "height width channel"]
+Rounds = Mapping[str, list[float]]
+"""Seconds an image of each row, a value a round."""
+
+
+def measure_missing(job: Job, journal: Journal) -> dict[str, Rounds]:
+    """Return the times of a table by column, measuring those that are not in the journal.
+
+    Weights are those of the first seed.
+
+    Raises:
+        InputError: a line belongs to other settings or is damaged, or an image or weights cannot
+            be read.
+    """
+    seed = job.seeds[0]
+    tested = [row for row in job.plan.rows if row.networks]
+    settings = fingerprint([job.row_settings(row, seed) for row in tested], _method(job))
+    found = {TEST_SECONDS: _found(journal, TEST_SECONDS, seed, settings)}
+    if found[TEST_SECONDS] is None:
+        job.tell(f"{job.plan.table}: measuring the time of an image at test")
+        found[TEST_SECONDS] = test_times(job)
+        _keep(journal, TEST_SECONDS, seed, settings, found[TEST_SECONDS])
+    stepped = [row for row in job.plan.rows if row.step_of]
+    if stepped:
+        recipes = [to_json(_step_recipe(job, row)) for row in stepped]
+        settings = fingerprint(recipes, job.sources.train_name, _method(job))
+        found[TRAIN_SECONDS] = _found(journal, TRAIN_SECONDS, seed, settings)
+        if found[TRAIN_SECONDS] is None:
+            job.tell(f"{job.plan.table}: measuring the time of an image in training")
+            found[TRAIN_SECONDS] = step_times(job)
+            _keep(journal, TRAIN_SECONDS, seed, settings, found[TRAIN_SECONDS])
+    return {name: rounds for name, rounds in found.items() if rounds is not None}
+
+
+def test_times(job: Job) -> dict[str, list[float]]:
+    """Return the seconds an image from pixels to instances, of each row.
+
+    Rows with the same networks and tools have the same values.
+
+    Raises:
+        InputError: an image or weights cannot be read.
+    """
+    predictors: dict[object, tuple[str, Predictor]] = {}
+    owner: dict[str, str] = {}
+    for row in job.plan.rows:
+        key = (row.networks, row.averaging)
+        if key not in predictors:
+            predictors[key] = (row.name, open_row(job, row, job.seeds[0]))
+        owner[row.name] = predictors[key][0]
+    images = _read(job, next(iter(predictors.values()))[1])
+    works = {name: partial(_detect_all, predictor, images) for name, predictor in
+             predictors.values()}  # fmt: skip
+    seconds = alternate(works, METHOD, device_clock(job.device))
+    return {name: [s / len(images) for s in seconds[of]] for name, of in owner.items()}
+
+
+def step_times(job: Job) -> dict[str, list[float]]:
+    """Return the seconds an image of an optimiser step, of each row that has one.
+
+    Raises:
+        InputError: an image cannot be read, or a loss is not finite.
+    """
+    clock = device_clock(job.device)
+    trainers = {
+        row.name: Trainer(
+            _step_recipe(job, row), job.sources.train, device=job.device, stopwatch=Stopwatch(clock)
+        )
+        for row in job.plan.rows
+        if row.step_of
+    }
+    works = {name: trainer.step for name, trainer in trainers.items()}
+    seconds = alternate(works, METHOD, clock)
+    return {name: [s / trainers[name].images for s in seconds[name]] for name in trainers}
+
+
+def operations(job: Job) -> dict[str, int]:
+    """Return the floating-point operations of the first validation image, of each row.
+
+    A multiply-add counts two. Empty if the table has no such column.
+    """
+    if not job.plan.with_operations or not job.sources.val.images:
+        return {}
+    record = job.sources.val.images[0]
+    found = {}
+    for row in job.plan.rows:
+        recipe = job.recipe(job.plan.training(row.networks[0]), job.seeds[0]).model
+        sides = resized_sides((record.height, record.width), recipe)
+        found[row.name] = system_operations(recipe, sides, rois=recipe.rpn.post_nms).total
+    return found
+
+
+def _detect_all(predictor: Predictor, images: list[Image]) -> None:
+    for image in images:
+        predictor.detect([image])
+
+
+def _read(job: Job, predictor: Predictor) -> list[Image]:
+    model = predictor.info.model
+    dataset = job.sources.val.reading(
+        percentiles=model.preprocessing.high_depth, channels=model.backbone.in_channels
+    )
+    return [record.read() for record in dataset.images[:_IMAGES]]
+
+
+def _step_recipe(job: Job, row: Row) -> Recipe:
+    recipe = job.recipe(job.plan.training(row.step_of), job.seeds[0])
+    # as many as fit would not be the same number for all
+    batch = recipe.training.batch or 1
+    return replace(recipe, training=replace(recipe.training, batch=batch))
+
+
+def _method(job: Job) -> list[object]:
+    return [METHOD.rounds, _IMAGES, job.device]
+
+
+def _found(journal: Journal, name: str, seed: int, settings: str) -> dict[str, list[float]] | None:
+    line = journal.find("times", name, seed, settings)
+    if line is None:
+        return None
+    rounds = line.facts.get("seconds")
+    if not isinstance(rounds, dict) or not all(
+        isinstance(values, list) and values and all(isinstance(v, float) for v in values)
+        for values in rounds.values()
+    ):
+        raise InputError(f"{journal.path}: the times of {name} are damaged; delete their line")
+    return rounds
+
+
+def _keep(journal: Journal, name: str, seed: int, settings: str, rounds: Rounds | None) -> None:
+    facts = {"seconds": rounds}
+    journal.add(Line(kind="times", name=name, seed=seed, settings=settings, facts=facts))

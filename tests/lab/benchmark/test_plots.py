@@ -1,0 +1,73 @@
+"""The picture shows what was measured."""
+
+import pytest
+from PIL import Image
+
+from fcis.core.errors import InputError
+from fcis.lab.benchmark.ops import OpsReport, OpsSettings, Point
+from fcis.lab.benchmark.plots import draw, save
+from fcis.lab.benchmark.stages import stage_times
+from fcis.lab.benchmark.timing import Method, spread
+from fcis.lab.benchmark.training import StepReport, TrainingReport, TrainingSettings
+from fcis.lab.benchmark.workload import Size
+
+
+def scaling():
+    settings = OpsSettings(
+        size=Size(),
+        rois=(300, 3000),
+        classes=(),
+        samplings=("native", "pool"),
+        device="cpu",
+        method=Method(),
+    )
+    points = tuple(
+        Point(
+            sampling=sampling,
+            axis="rois",
+            count=count,
+            seconds=spread([seconds]),
+            of_linear=spread([1.0]),
+        )
+        for sampling in ("native", "pool")
+        for count, seconds in ((300, 0.01), (3000, 0.05))
+    )
+    return OpsReport(settings=settings, comparisons=(), points=points)
+
+
+def test_growth_is_drawn_beside_what_would_be_linear():
+    figure = draw(scaling())
+    left, right = figure.axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["native", "pool"]
+    line, linear = left.lines[:2]
+    assert line.get_xydata().tolist() == [[300, 10], [3000, 50]]
+    assert linear.get_xydata().tolist() == [[300, 10], [3000, 100]]
+    assert left.get_xlabel() == "RoIs" and len(right.lines) == 0
+
+
+def test_stages_are_bars(tmp_path):
+    stages = stage_times([{"a": 0.5, "b": 1.5}], ("a", "b"))
+    steps = tuple(
+        StepReport(
+            name=name,
+            images=1,
+            precision="float32",
+            workers=0,
+            stages=stages,
+            rate=spread([1.0]),
+            bytes=None,
+        )
+        for name in ("first", "second")
+    )
+    settings = TrainingSettings(device="cpu", method=Method())
+    figure = draw(TrainingReport(settings=settings, steps=steps))
+    assert [axes.get_title() for axes in figure.axes] == ["first: 2000 ms", "second: 2000 ms"]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [500, 1500]
+    save(figure, tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match=r"cannot be written \(Is a directory\); make room"):
+        save(draw(scaling()), tmp_path)

@@ -1,0 +1,45 @@
+"""The defaults are the release's numbers."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from fcis.recipe.conventions import RELEASE, Conventions
+from fcis.recipe.types import DetectionRecipe, HeadRecipe, ModelRecipe, Preprocessing, RPNRecipe
+
+
+def test_defaults_are_the_release_s():
+    model = ModelRecipe()
+    assert model.conventions is RELEASE
+    assert model.rpn == RPNRecipe(
+        channels=512,
+        anchor_sizes=(64.0, 128.0, 256.0, 512.0),
+        anchor_ratios=(0.5, 1.0, 2.0),
+        pre_nms=6000,
+        post_nms=300,
+        nms_area=0.0,
+        nms=0.7,
+        min_size=2.0,
+    )
+    stds = (0.2, 0.2, 0.5, 0.5)
+    assert model.head == HeadRecipe(reduction=1024, k=7, out_size=21, box_stds=stds)
+    assert model.detection == DetectionRecipe(
+        passes=2,
+        nms=0.3,
+        merge_iou=0.5,
+        mask_threshold=0.4,
+        max_detections=100,
+        min_score=0.001,
+        drop_size=2.0,
+    )
+    assert model.preprocessing == Preprocessing(
+        short_side=600, long_side=1000, mean=(123.15, 115.90, 103.06), std=(1.0, 1.0, 1.0)
+    )
+    assert RELEASE.mask_loss_weight == 10
+
+
+def test_recipes_do_not_change():
+    with pytest.raises(FrozenInstanceError):
+        RELEASE.vote = "probability"
+    with pytest.raises(TypeError):
+        Conventions("pool")
