@@ -152,9 +152,11 @@ def write_table(options: argparse.Namespace) -> None:
     """Put the rows of these settings between the marks in the documentation, if all are there."""
     found: dict[str, dict] = {}
     for line in read_records(NAME):
-        if line.get("steps") == options.steps and line.get("scales") in ("", options.scales):
-            if line.get("roi_side", 0.0) in (0.0, options.roi_side):
-                found[line.get("row", "times")] = line
+        is_trained_so = line.get("steps") == options.steps
+        is_tested_so = line.get("scales") in ("", options.scales)
+        is_read_so = line.get("roi_side", 0.0) in (0.0, options.roi_side)
+        if is_trained_so and is_tested_so and is_read_so:
+            found[line.get("row", "times")] = line
     if len(found) < len(ROWS) + 1:
         return
     seconds = found["times"]["seconds_per_image"]

@@ -66,9 +66,12 @@ def run_inside(job: Job, logs: Path) -> Outcome:
     started = time.monotonic()
     logs.mkdir(parents=True, exist_ok=True)
     path = logs / f"{job.name}.log"
-    with path.open("w", encoding="utf-8") as log:
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            code = main(job.command[len(FCIS) :])
+    with (
+        path.open("w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        code = main(job.command[len(FCIS) :])
     if code:
         _show(job.name, code, path)
     return Outcome(code=code, seconds=time.monotonic() - started)

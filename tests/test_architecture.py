@@ -1,10 +1,14 @@
-"""What holds for all of the code: layers, sizes, names, docstrings, tests, executed shapes."""
+"""What holds for all of the code and no linter knows: rooms, sizes, tests, executed shapes.
+
+Docstrings and annotations are ruff's, what must not be left in the code too.
+"""
 
 import ast
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import jaxtyping
@@ -17,7 +21,13 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 SOURCE = ROOT / "src" / "fcis"
 FILES = sorted(SOURCE.rglob("*.py"))
+ALL_FILES = [
+    path
+    for folder in ("src", "tests", "benchmarks", "gpu", "tools", "examples")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 MOST_FILE_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 400, 80, 8
+MOST_ROOT_MODULES = 8
 
 # What users may import from `fcis`; whoever changes this changes what others' code relies on.
 PUBLIC = {"InputError", "Instances", "load"}
@@ -31,35 +41,51 @@ UNTESTED = {
     "structures.py": "records whose shapes are executed by the tests of every stage",
 }
 
+# Tests of what is not one module.
+OTHERS = {
+    "test_architecture.py",
+    "test_docs.py",
+    "test_learning_by_heart.py",
+    "test_readme.py",
+    "model/test_structure.py",
+    "lab/benchmark/test_scripts.py",
+    "gpu/test_scripts.py",
+}
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())
 
 
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def functions(tree: ast.AST) -> Iterator[Function]:
-    return (node for node in ast.walk(tree) if isinstance(node, Function))
+def functions() -> Iterator[tuple[str, Function]]:
+    for path in FILES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, Function):
+                yield f"{path.relative_to(SOURCE)}: {node.name}", node
 
 
-def public_definitions(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple]:
-    """Yield the name and node of public functions, classes and their methods."""
-    for node in tree.body:
-        if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
-            yield prefix + node.name, node
-            if isinstance(node, ast.ClassDef):
-                yield from public_definitions(node, f"{prefix}{node.name}.")
+def module_of(path: Path) -> str:
+    name = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+    return name.removesuffix(".__init__")
 
 
-def is_overload(node: ast.AST) -> bool:
-    return isinstance(node, Function) and any(
-        isinstance(d, ast.Name) and d.id == "overload" for d in node.decorator_list
-    )
+def imports_of(path: Path, modules: set[str]) -> set[str]:
+    """Return the modules that one imports, those inside functions and for types included."""
+    found: set[str] = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= whole & modules or {node.module}
+    return (found & modules) - {module_of(path)}
 
 
 def test_the_files_are_found():
-    assert len(FILES) > 40 and Path(fcis.__file__) == SOURCE / "__init__.py"
+    assert len(FILES) > 40
+    assert Path(fcis.__file__) == SOURCE / "__init__.py"
 
 
 def test_imports_point_to_lower_layers():
@@ -71,56 +97,46 @@ def test_imports_point_to_lower_layers():
     assert "0 broken" in done.stdout
 
 
-@each_file
-def test_files_and_functions_are_short(path):
-    assert len(path.read_text().splitlines()) <= MOST_FILE_LINES
-    for node in functions(parsed(path)):
-        length = node.end_lineno - node.lineno + 1
-        assert length <= MOST_FUNCTION_LINES, f"{node.name}: {length} lines"
+def test_no_circle_of_imports():
+    modules = {module_of(path) for path in FILES}
+    graph = {module_of(path): imports_of(path, modules) for path in FILES}
+    assert sum(map(len, graph.values())) > 500
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
-@each_file
-def test_constructors_take_few_parameters(path):
-    for node in functions(parsed(path)):
-        if node.name == "__init__":
-            names = [a.arg for a in node.args.args + node.args.kwonlyargs]
-            assert len(names) - 1 <= MOST_PARAMETERS, names
+def test_few_modules_stand_at_the_root():
+    at_the_root = {path.name for path in SOURCE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert len(at_the_root) <= MOST_ROOT_MODULES
 
 
-@each_file
-def test_public_names_have_docstrings(path):
-    tree = parsed(path)
-    assert ast.get_docstring(tree), "the module has none"
-    for name, node in public_definitions(tree):
-        assert ast.get_docstring(node) or is_overload(node), f"{name} has none"
+def test_files_are_short():
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in ALL_FILES}
+    long = {str(p.relative_to(ROOT)): n for p, n in lines.items() if n > MOST_FILE_LINES}
+    assert not long
 
 
-@each_file
-def test_functions_are_annotated(path):
-    for node in functions(parsed(path)):
-        arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
-        bare = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
-        assert not bare and node.returns is not None, f"{node.name}: {bare or 'result'}"
+def test_functions_are_short():
+    lengths = {name: node.end_lineno - node.lineno + 1 for name, node in functions()}
+    assert not {name: n for name, n in lengths.items() if n > MOST_FUNCTION_LINES}
 
 
-@each_file
-def test_annotations_are_executed(path):
-    """A `from __future__ import annotations` would turn shapes into text that nobody checks."""
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.ImportFrom):
-            assert node.module != "__future__"
+def test_constructors_take_few_parameters():
+    counts = {
+        name: len(node.args.args + node.args.kwonlyargs) - 1
+        for name, node in functions()
+        if node.name == "__init__"
+    }
+    assert not {name: n for name, n in counts.items() if n > MOST_PARAMETERS}
 
 
-@each_file
-def test_no_paths_of_one_machine(path):
-    text = path.read_text()
-    assert not re.findall(r"""(?<![\w.:/])/(?:home|root|work|tmp|usr|mnt|Users)/""", text)
-    assert not re.findall(r"\b[A-Z]:\\\\", text)
-
-
-@each_file
-def test_nothing_is_left_for_later(path):
-    assert not re.findall(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())
+def test_no_paths_of_one_machine():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert not re.findall(r"""(?<![\w.:/])/(?:home|root|work|tmp|usr|mnt|Users)/""", text), path
+        assert not re.findall(r"\b[A-Z]:\\\\", text), path
 
 
 def test_public_names():
@@ -133,6 +149,12 @@ def test_public_names():
     assert all(hasattr(fcis, name) for name in PUBLIC)
 
 
+def mirrors_of(module: str) -> list[Path]:
+    """Return the test modules of a module: `test_NAME.py`, and `test_NAME_WHAT.py` of parts."""
+    folder, stem = (TESTS / module).parent, Path(module).stem
+    return [*folder.glob(f"test_{stem}.py"), *folder.glob(f"test_{stem}_*.py")]
+
+
 def test_every_module_has_a_test_module():
     modules = {p.relative_to(SOURCE).as_posix() for p in FILES}
     # an __init__.py of a subpackage holds nothing but its docstring
@@ -140,30 +162,19 @@ def test_every_module_has_a_test_module():
         name for name in modules if "/" in name and name.endswith("/__init__.py")
         and len(parsed(SOURCE / name).body) == 1
     }  # fmt: skip
-    missing = {
-        name
-        for name in modules - empty - UNTESTED.keys()
-        if not (TESTS / name).with_name(f"test_{Path(name).name}").is_file()
-    }
+    missing = {name for name in modules - empty - UNTESTED.keys() if not mirrors_of(name)}
     assert not missing, f"no test module: {sorted(missing)}"
     assert UNTESTED.keys() <= modules, "an exception that is none"
 
 
 def test_every_test_module_has_a_module():
     """Tests that mirror nothing would be looked for in the wrong place."""
-    others = {
-        "test_architecture.py",
-        "test_docs.py",
-        "test_learning_by_heart.py",
-        "test_readme.py",
-        "model/test_structure.py",
-        "lab/benchmark/test_scripts.py",
-        "gpu/test_scripts.py",
-    }
-    for path in sorted(TESTS.rglob("test_*.py")):
-        name = path.relative_to(TESTS)
-        source = (SOURCE / name).with_name(path.name.removeprefix("test_"))
-        assert source.is_file() or name.as_posix() in others, name
+    mirrored = {test for path in FILES for test in mirrors_of(path.relative_to(SOURCE).as_posix())}
+    lonely = {
+        path.relative_to(TESTS).as_posix()
+        for path in set(TESTS.rglob("test_*.py")) - mirrored
+    }  # fmt: skip
+    assert lonely == OTHERS
 
 
 def test_shapes_are_executed():

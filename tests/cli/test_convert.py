@@ -7,11 +7,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from tests.weights.foreign.networks import FULL, release_arrays, resnet_state, to_chainercv
+from tests.weights.foreign.params_writer import write_params
 
 from fcis.weights.weights_file import read_arrays, read_info
-
-from ..weights.foreign.networks import FULL, release_arrays, resnet_state, to_chainercv
-from ..weights.foreign.params_writer import write_params
 
 SMALL = {"anchors": 12, "classes": 2}
 

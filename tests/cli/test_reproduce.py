@@ -93,7 +93,7 @@ def test_other_settings_are_refused(refused, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words, message",
+    ("words", "message"),
     [
         (("--budget", "soon"), "--budget soon: expected cpu, full, or the minutes"),
         (("--seeds", "0"), "--seeds 0: expected at least 1"),

@@ -18,7 +18,7 @@ def test_every_table_has_the_same_options(table):
 
 
 @pytest.mark.parametrize(
-    "words, message",
+    ("words", "message"),
     [
         ([], "required: TABLE"),
         (["table5"], "invalid choice: 'table5'"),

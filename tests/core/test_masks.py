@@ -92,7 +92,7 @@ class TestRleFromCrop:
         assert rle_area(rle) == 100
         assert rle_box(rle) == (39_990, 99_000, 40_000, 99_010)
 
-    @pytest.mark.parametrize("top, left", [(-1, 0), (0, -1), (3, 0), (0, 4)])
+    @pytest.mark.parametrize(("top", "left"), [(-1, 0), (0, -1), (3, 0), (0, 4)])
     def test_crop_outside_is_refused(self, top, left):
         crop = MaskCrop(top=top, left=left, bits=np.ones((2, 2), dtype=bool))
         text = rf"crop: 2 x 2 at \({top}, {left}\) is not inside an image of 4 x 5"

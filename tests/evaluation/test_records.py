@@ -111,6 +111,6 @@ def test_a_broken_ground_truth_is_refused(make, change, message):
 
 def test_many_categories_are_not_all_listed(make):
     truth = make.dataset([], categories=tuple(range(1, 81)))
+    found = make.detection(make.rectangle(10, 5, 20, 8), category_id=99)
     with pytest.raises(InputError, match=r"\(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, \.\.\.\)"):
-        mask = make.rectangle(10, 5, 20, 8)
-        read_evaluation_set(truth, [make.detection(mask, category_id=99)])
+        read_evaluation_set(truth, [found])

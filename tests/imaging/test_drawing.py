@@ -114,7 +114,7 @@ class TestMasksAndContours:
 
 
 class TestBorders:
-    @pytest.mark.parametrize("top, left", [*itertools.product([0, 180, 360], repeat=2)])
+    @pytest.mark.parametrize(("top", "left"), [*itertools.product([0, 180, 360], repeat=2)])
     def test_objects_and_names_at_every_border_stay_inside(self, top, left):
         crop = rectangle(top, left, 40, 40)
         scores = np.array([0.5], dtype=np.float32)
@@ -289,7 +289,7 @@ class TestNames:
 
 class TestScale:
     @pytest.mark.parametrize(
-        "size, expected",
+        ("size", "expected"),
         [
             ((480, 640), (480, 640)),
             ((320, 320), (320, 320)),

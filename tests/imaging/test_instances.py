@@ -251,7 +251,7 @@ class TestChecks:
         with pytest.raises(ValueError, match=rf"labels: expected 1\.\.3, got {label}\.\.{label}"):
             make([rectangle(0, 0, 1, 1)], [label])
 
-    @pytest.mark.parametrize("top, left", [(-1, 0), (0, -1), (59, 0), (0, 79)])
+    @pytest.mark.parametrize(("top", "left"), [(-1, 0), (0, -1), (59, 0), (0, 79)])
     def test_crops(self, top, left):
         text = rf"crops: number 1, 2 x 2 at \({top}, {left}\), is not inside an image of 60 x 80"
         with pytest.raises(ValueError, match=text):

@@ -56,7 +56,7 @@ def test_spans_are_the_samples_of_the_definition(rule: AssemblyRule, axis: int):
             assert all(math.isclose(found[c], expected[c], abs_tol=1e-5) for c in found)
             assert int(spans.part[roi, p]) == sample.part
         assert not spans.count[roi, len(samples) :].any()
-        assert 0 <= int(spans.first[roi].min()) and int(spans.first[roi].max()) < limit
+        assert int(spans.first[roi].min()) >= 0 and int(spans.first[roi].max()) < limit
 
 
 @all_rules

@@ -39,7 +39,7 @@ def online(monkeypatch):
             calls.append(("probe", request.full_url, request.get_method(), timeout))
             if probe is not None:
                 raise probe
-            return open("/dev/null", "rb")
+            return Path("/dev/null").open("rb")
 
         def fetch(repository, file, *, local_files_only=False, **options):
             calls.append(("cache" if local_files_only else "fetch", repository, file))

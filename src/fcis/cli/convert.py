@@ -1,7 +1,6 @@
 """`fcis convert`: from weights of other programs to a weights file."""
 
 import argparse
-import os
 from pathlib import Path
 
 from fcis.cli import half_precision as half
@@ -145,7 +144,7 @@ def _write_text(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); make room or choose another place"

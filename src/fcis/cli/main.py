@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _let_the_first_speak() -> None:
     """Keep all processes of a run but the first from printing; errors are printed by each."""
     if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK")):
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # to the end
 
 
 def _interrupted() -> int:

@@ -1,7 +1,6 @@
 """`fcis reproduce`: the paper's tables by one command."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -125,7 +124,7 @@ def _write(results: Results, folder: Path, json_file: Path | None) -> None:
 def _shown(address: str) -> str:
     """Return an address as a table may show it: of a file, its folder's and its own name."""
     path = Path(address)
-    return os.sep.join(path.parts[-2:]) if path.is_file() else address
+    return str(Path(*path.parts[-2:])) if path.is_file() else address
 
 
 def _tell(text: str) -> None:

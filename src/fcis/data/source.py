@@ -127,6 +127,7 @@ def check_distinct(train: str, val: str) -> None:
         InputError: both are scenes of one seed, or malformed.
     """
     train_scenes, val_scenes = _parse_scenes(train), _parse_scenes(val)
+    are_files = train_scenes is None and val_scenes is None
     if train_scenes is not None and val_scenes is not None:
         if train_scenes[1] == val_scenes[1]:
             raise InputError(
@@ -134,13 +135,12 @@ def check_distinct(train: str, val: str) -> None:
                 f"are the same; give one another seed, as in scenes:{val_scenes[0]}:"
                 f"{val_scenes[1] + 1}"
             )
-    elif train_scenes is None and val_scenes is None:
-        if os.path.realpath(train) == os.path.realpath(val):
-            warnings.warn(
-                f"{val}: is used for training and for validation; the figures say how well it "
-                "was memorised, not how well the model generalises",
-                stacklevel=2,
-            )
+    elif are_files and os.path.realpath(train) == os.path.realpath(val):
+        warnings.warn(
+            f"{val}: is used for training and for validation; the figures say how well it "
+            "was memorised, not how well the model generalises",
+            stacklevel=2,
+        )
 
 
 def _parse_scenes(data: str) -> tuple[int, int, bool] | None:

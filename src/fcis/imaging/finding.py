@@ -49,7 +49,9 @@ def find_images(inputs: Sequence[str | Path]) -> list[FoundImage]:
     found: dict[str, tuple[Path, int]] = {}
     for item in inputs:
         for path, base in _expand(item):
-            found.setdefault(os.path.abspath(path), (path, len(path.relative_to(base).parts)))
+            # links stay as they are, which `resolve` would follow
+            key = os.path.abspath(path)  # noqa: PTH100
+            found.setdefault(key, (path, len(path.relative_to(base).parts)))
     names = _unique_names([Path(key) for key in found], [depth for _, depth in found.values()])
     return [
         FoundImage(path=path, name=name)
@@ -74,7 +76,7 @@ def _expand(item: str | Path) -> list[tuple[Path, Path]]:
     base = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
     files = sorted(
         file
-        for file in map(Path, glob.glob(str(item), recursive=True))
+        for file in map(Path, glob.glob(str(item), recursive=True))  # noqa: PTH207  # also absolute ones
         if file.suffix.lower() in SUFFIXES and file.is_file()
     )
     if not files:

@@ -24,7 +24,7 @@ def put_file(path: Path, write: Callable[[BufferedWriter], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        partial.replace(path)
     except (OSError, RuntimeError) as error:
         # torch's writer has an error of its own, raised over that of the system
         failure = error if isinstance(error, OSError) else error.__context__

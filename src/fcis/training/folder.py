@@ -1,7 +1,6 @@
 """The folder of a run: whose it is, and how far the run has come."""
 
 import json
-import os
 import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +72,7 @@ def begin_folder(folder: Path, recipe: Recipe) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(to_json(recipe), indent=2) + "\n")
-        os.replace(partial, folder / RECIPE)
+        partial.replace(folder / RECIPE)
     except OSError as error:
         raise InputError(
             f"{folder}: cannot be written ({error.strerror}); choose another --out"

@@ -137,7 +137,7 @@ def _convert(entry: Published, convert: Converter) -> None:
     unfinished = converted.with_name(f"{converted.stem}.unfinished.safetensors")
     try:
         convert(source, unfinished, entry.conventions)
-        os.replace(unfinished, converted)
+        unfinished.replace(converted)
     except InputError as error:
         raise InputError(
             f"{entry.name}: {error}; delete {source} to have it fetched anew"

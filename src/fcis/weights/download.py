@@ -105,7 +105,7 @@ def fetch(
     if sha256 and (found := _digest(partial)) != sha256:
         _discard(partial)
         raise DownloadError(f"its SHA-256 is {found} instead of {sha256}")
-    os.replace(partial, target)
+    partial.replace(target)
     _discard(partial)
 
 

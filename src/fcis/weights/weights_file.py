@@ -138,7 +138,7 @@ def _write(path: Path, data: bytes, *, mode_of: Path | None = None) -> None:
         write_synced(partial, data)
         if mode_of is not None:
             shutil.copymode(mode_of, partial)
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}); choose another place") from None
 

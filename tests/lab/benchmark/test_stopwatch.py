@@ -28,9 +28,14 @@ def test_an_inner_stage_pauses_the_outer_one(clock):
 
 def test_a_stage_ends_with_an_error(clock):
     watch = Stopwatch(clock)
-    with pytest.raises(ZeroDivisionError), watch.stage("outer"), watch.stage("inner"):
-        clock.now += 1
-        raise ZeroDivisionError
+
+    def fail():
+        with watch.stage("outer"), watch.stage("inner"):
+            clock.now += 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with watch.stage("next"):
         clock.now += 2
     assert watch.take() == {"inner": 1, "outer": 0, "next": 2}
@@ -73,9 +78,9 @@ def test_modules_count_and_are_left_as_they_were(clock):
 
 def test_what_was_watched_is_restored_after_an_error(clock):
     before = math.floor
-    with pytest.raises(KeyError):
-        with watching(Stopwatch(clock), {}, [Watched(module=math, name="floor", stages=("a",))]):
-            raise KeyError
+    floor = Watched(module=math, name="floor", stages=("a",))
+    with pytest.raises(KeyError), watching(Stopwatch(clock), {}, [floor]):
+        raise KeyError
     assert math.floor is before
 
 

@@ -30,7 +30,7 @@ def test_ratios_are_taken_within_rounds():
     found = ratio([2.0, 4.0, 30.0], [1.0, 2.0, 10.0])
     assert found == Spread(median=2.0, low=2.0, high=2.5)
     assert found.to_json() == {"median": 2, "low": 2, "high": 2.5}
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="zip"):
         ratio([1.0], [1.0, 2.0])
 
 

@@ -24,7 +24,7 @@ from fcis.training.run import for_dataset
 
 
 @pytest.mark.parametrize(
-    "text, budget",
+    ("text", "budget"),
     [
         ("cpu", Budget(kind="cpu")),
         ("full", Budget(kind="full")),

@@ -9,7 +9,7 @@ from fcis.lab.reproduce.sources import addresses, open_sources
 
 
 @pytest.mark.parametrize(
-    "data, train, val",
+    ("data", "train", "val"),
     [
         ("scenes", "scenes:1000:0", "scenes:200:1"),
         ("scenes:40", "scenes:40:0", "scenes:8:1"),

@@ -28,7 +28,7 @@ def test_equal_differences_have_no_width():
     assert (same.difference, same.p) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("values, others", [([], []), ([1.0], [2.0]), ([1.0, 2.0], [1.0])])
+@pytest.mark.parametrize(("values", "others"), [([], []), ([1.0], [2.0]), ([1.0, 2.0], [1.0])])
 def test_the_t_test_needs_pairs(values, others):
     with pytest.raises(ValueError, match="values, others: expected two pairs or more, got"):
         over_seeds(values, others)

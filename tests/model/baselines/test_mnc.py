@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.model.noise import draw_weights
 from torch import nn
 
 from fcis.core.errors import InputError
@@ -20,8 +21,6 @@ from fcis.recipe.named import named_recipe
 from fcis.recipe.types import BackboneRecipe, MNCRecipe
 from fcis.structures import Features, RPNOutput
 from fcis.weights.weights_file import WeightsInfo, load_what_fits, save_weights
-
-from ..noise import draw_weights
 
 SIZES = [(90, 120), (104, 72), (60, 133)]
 BOXES = torch.tensor(

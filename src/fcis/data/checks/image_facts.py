@@ -4,7 +4,6 @@ Nothing is raised for bad files; they are what is looked for.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -103,7 +102,7 @@ def _bytes(source: ImageSource | None) -> int:
     if not isinstance(source, FileSource):
         return _UNFILED
     try:
-        return os.path.getsize(source.path) or _NOTHING
+        return source.path.stat().st_size or _NOTHING
     except OSError:
         return _NOTHING
 
@@ -119,7 +118,7 @@ def _digest(source: ImageSource | None) -> bytes:
             digest.update(str(pixels.shape).encode())
             digest.update(pixels.tobytes())
             return digest.digest()
-        with open(source.path, "rb") as file:
+        with source.path.open("rb") as file:
             while block := file.read(_READ_AT_ONCE):
                 digest.update(block)
     except (OSError, InputError):

@@ -1,7 +1,6 @@
 """A diagnosis -> a corrected copy of the dataset that stands alone: annotations and images."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -70,7 +69,7 @@ def write_copy(raw: RawDataset, diagnosis: Diagnosis, out: Path) -> Iterator[Non
         # last, and in one step: a copy with annotations is a whole one
         partial = out / (ANNOTATIONS + ".partial")
         partial.write_text(json.dumps(document), encoding="utf-8")
-        os.replace(partial, out / ANNOTATIONS)
+        partial.replace(out / ANNOTATIONS)
     except OSError as error:
         raise InputError(
             f"--fix {out}: cannot be written ({error.strerror or error}); make room or choose "
