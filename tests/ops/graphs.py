@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fcis.model.joint import mask_rois, score_rois
-from fcis.ops import library
+from fcis.ops.assembly import OPERATORS
 from fcis.ops.roi_sampling import RoIs
 from fcis.recipe.types import Conventions, HeadRecipe, ModelRecipe
 from fcis.structures import ScoreMaps
@@ -68,7 +68,7 @@ def export(sampling: str, *, strict: bool = False) -> torch.export.ExportedProgr
 def operators(program: torch.export.ExportedProgram) -> set:
     """Return those of this package that a program calls."""
     called = {node.target for node in program.graph.nodes}
-    return called & {library.class_scores, library.mean_deltas, library.class_masks}
+    return called & set(OPERATORS.values())
 
 
 def check_export(sampling: str, *, strict: bool) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from fcis.ops import assembly, definition
+from fcis.ops import assembly, cpu, definition
 from fcis.ops.assembly import class_masks, class_scores, mean_deltas
 from fcis.ops.roi_sampling import AssemblyRule, RoIs
 
@@ -288,16 +288,10 @@ def test_chunks_and_wide_indices_change_nothing(rule: AssemblyRule, monkeypatch)
     whole = run()
     for a, b in zip(whole, run(), strict=True):
         assert torch.equal(a, b)  # repeatable
-    monkeypatch.setattr(assembly, "CHUNK_NUMBERS", 1)
-    monkeypatch.setattr(assembly, "_index_type", lambda maps: torch.int64)
+    monkeypatch.setattr(cpu, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(cpu, "_index_type", lambda size: torch.int64)
     for a, b in zip(whole, run(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
-
-
-def test_index_type_fits_the_maps():
-    one = torch.zeros(())
-    assert assembly._index_type(one.expand(2**31 - 1)) == torch.int32
-    assert assembly._index_type(one.expand(2**31)) == torch.int64
 
 
 @all_rules

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fcis.ops import cpu as bags
-from fcis.ops import definition
+from fcis.ops import cpu, definition
 from fcis.ops.roi_sampling import AssemblyRule, RoIs
 
 RULES = [
@@ -14,8 +13,6 @@ RULES = [
     AssemblyRule(stride=16, sampling="native"),
 ]
 all_rules = pytest.mark.parametrize("rule", RULES, ids=["pool", "align", "native"])
-WHOLE = bags.Limits(numbers=2**21, index_type=torch.int32)
-SMALL = bags.Limits(numbers=1, index_type=torch.int64)
 SIZE = (2, 5, 6, 4, 2, 3)
 CLASSES = torch.tensor([0, 2, 1, 0])
 ROIS = RoIs(
@@ -25,46 +22,67 @@ ROIS = RoIs(
 )
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """Take RoIs one by one, with wide indices."""
+
+    def shrink():
+        monkeypatch.setattr(cpu, "CHUNK_NUMBERS", 1)
+        monkeypatch.setattr(cpu, "_index_type", lambda size: torch.int64)
+
+    return shrink
+
+
 def random(size: tuple[int, ...], seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(size, generator=generator, dtype=torch.float64)
 
 
 @all_rules
-@pytest.mark.parametrize("limits", [WHOLE, SMALL], ids=["whole", "small"])
-def test_gradients_of_masks_are_adjoint(rule: AssemblyRule, limits: bags.Limits):
+@pytest.mark.parametrize("is_small", [False, True], ids=["whole", "small"])
+def test_gradients_of_masks_are_adjoint(rule: AssemblyRule, is_small: bool, small):
     """Masks are linear in the maps: <g, A x> = <A* g, x>."""
+    if is_small:
+        small()
     maps = random(SIZE)
-    values = bags.class_masks(maps, ROIS, CLASSES, rule, limits)
+    values = cpu.class_masks(maps, ROIS, CLASSES, rule)
     grad = random(tuple(values.shape), seed=1)
-    back = bags.class_masks_backward(grad, SIZE, ROIS, CLASSES, rule, limits)
+    back = cpu.class_masks_backward(grad, SIZE, ROIS, CLASSES, rule)
     torch.testing.assert_close((grad * values).sum(), (back * maps).sum())
 
 
 @all_rules
 def test_gradients_of_deltas_are_adjoint(rule: AssemblyRule):
     maps, grad = random((*SIZE[:4], 4)), random((4, 4), seed=1)
-    deltas = bags.mean_deltas(maps, ROIS, rule)
-    back = bags.mean_deltas_backward(grad, maps.shape, ROIS, rule)
+    deltas = cpu.mean_deltas(maps, ROIS, rule)
+    back = cpu.mean_deltas_backward(grad, maps.shape, ROIS, rule)
     torch.testing.assert_close((grad * deltas).sum(), (back * maps).sum())
 
 
 @all_rules
-@pytest.mark.parametrize("limits", [WHOLE, SMALL], ids=["whole", "small"])
-def test_scores_are_what_their_gradient_says(rule: AssemblyRule, limits: bags.Limits):
+@pytest.mark.parametrize("is_small", [False, True], ids=["whole", "small"])
+def test_scores_are_what_their_gradient_says(rule: AssemblyRule, is_small: bool, small):
     """Scores double with the maps, so they are the product of their derivative and the maps."""
+    if is_small:
+        small()
     maps, grad = random(SIZE), random((4, 3), seed=1)
-    scores = bags.class_scores(maps, ROIS, rule, limits)
-    back = bags.class_scores_backward(grad, maps, ROIS, rule, limits)
+    scores = cpu.class_scores(maps, ROIS, rule)
+    back = cpu.class_scores_backward(grad, maps, ROIS, rule)
     torch.testing.assert_close((grad * scores).sum(), (back * maps).sum())
 
 
 @all_rules
-def test_chunks_change_no_bit_of_scores_and_masks(rule: AssemblyRule):
+def test_chunks_change_no_bit_of_scores_and_masks(rule: AssemblyRule, small):
     maps = random(SIZE).float()
-    scores = [bags.class_scores(maps, ROIS, rule, limits) for limits in (WHOLE, SMALL)]
-    masks = [bags.class_masks(maps, ROIS, CLASSES, rule, limits) for limits in (WHOLE, SMALL)]
-    assert torch.equal(*scores) and torch.equal(*masks)
+    scores, masks = cpu.class_scores(maps, ROIS, rule), cpu.class_masks(maps, ROIS, CLASSES, rule)
+    small()
+    assert torch.equal(cpu.class_scores(maps, ROIS, rule), scores)
+    assert torch.equal(cpu.class_masks(maps, ROIS, CLASSES, rule), masks)
+
+
+def test_index_type_fits_the_maps():
+    assert cpu._index_type((2**31 - 1, 1)) == torch.int32
+    assert cpu._index_type((2**30, 2)) == torch.int64
 
 
 @all_rules
@@ -81,20 +99,20 @@ def test_box_shifts_of_many_rois(rule: AssemblyRule, together: int, monkeypatch)
         cells=torch.tensor([[h, w], [h - 4, w - 1]]),
     )
     maps, grad = random((2, h, w, 4, 4)), random((count, 4), seed=1)
-    monkeypatch.setattr(bags, "_TOGETHER", together)
+    monkeypatch.setattr(cpu, "_TOGETHER", together)
     traced = maps.clone().requires_grad_()
     expected = definition.mean_deltas(traced, rois, rule)
-    torch.testing.assert_close(bags.mean_deltas(maps, rois, rule), expected)
+    torch.testing.assert_close(cpu.mean_deltas(maps, rois, rule), expected)
     (expected_grad,) = torch.autograd.grad(expected, traced, grad)
-    back = bags.mean_deltas_backward(grad, maps.shape, rois, rule)
+    back = cpu.mean_deltas_backward(grad, maps.shape, rois, rule)
     torch.testing.assert_close(back, expected_grad)
 
 
 def test_errors():
     maps, rule = random(SIZE), RULES[0]
     with pytest.raises(ValueError, match=r"maps: expected k \* k cells, got 3"):
-        bags.class_scores(maps[:, :, :, :3], ROIS, rule, WHOLE)
+        cpu.class_scores(maps[:, :, :, :3], ROIS, rule)
     with pytest.raises(ValueError, match="classes: expected 0 to 2, got 1 to 3"):
-        bags.class_masks(maps, ROIS, CLASSES + 1, rule, WHOLE)
+        cpu.class_masks(maps, ROIS, CLASSES + 1, rule)
     with pytest.raises(ValueError, match=r"cells: expected .* to \(4, 6\) of 2 images"):
-        bags.mean_deltas(maps[:, :4, ..., 0].repeat(1, 1, 1, 1, 2), ROIS, rule)
+        cpu.mean_deltas(maps[:, :4, ..., 0].repeat(1, 1, 1, 1, 2), ROIS, rule)

@@ -31,20 +31,10 @@ from fcis.ops.roi_sampling import (
 )
 from fcis.structures import INSIDE, OUTSIDE
 
+CHUNK_NUMBERS = 2**21
+"""Sums, indices and weights in work at a time, about: 8 MB, what a cache holds. No RoI is cut."""
+
 _TOGETHER = 128  # RoIs whose box shifts are computed at a time
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How bags are made.
-
-    Attributes:
-        numbers: sums, indices and weights in work at a time, about; a RoI is never cut up.
-        index_type: wide enough for an index of every number of the maps.
-    """
-
-    numbers: int
-    index_type: torch.dtype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +87,6 @@ def class_scores(
     maps: Float[Tensor, "image h w cell side class"],
     rois: RoIs,
     rule: AssemblyRule,
-    limits: Limits,
 ) -> Float[Tensor, "roi class"]:
     """Return the mean over each RoI's positions of the greater of both sides.
 
@@ -107,7 +96,7 @@ def class_scores(
     _parts(maps.shape, rois)
     table = _working(maps).flatten(0, 3)
     if rule.sampling == "native":
-        lines, rows = native_lines(maps.shape, rois, rule), block_rows(maps.shape, limits.numbers)
+        lines, rows = native_lines(maps.shape, rois, rule), block_rows(maps.shape, CHUNK_NUMBERS)
         sums = table.new_zeros((len(rois), maps.shape[-1]))
         # one buffer for all blocks: fresh memory would take longer than the arithmetic
         buffer = torch.empty_like(table[: rows * maps.shape[2] * maps.shape[3], OUTSIDE])
@@ -115,7 +104,7 @@ def class_scores(
             sums += block.sums(table, buffer, len(rois))
         return (sums / lines.counts[:, None]).to(maps.dtype)
     scores = table.new_empty((len(rois), maps.shape[-1]))
-    for chunk in _chunks(maps.shape, table.dtype, rois, rule, limits):
+    for chunk in _chunks(maps.shape, table.dtype, rois, rule):
         outside, inside = chunk.sums(table.flatten(1)).split(maps.shape[-1], dim=2)
         scores[chunk.rois] = torch.maximum(outside, inside).mean(dim=1)
     return scores.to(maps.dtype)
@@ -126,14 +115,13 @@ def class_scores_backward(
     maps: Float[Tensor, "image h w cell side class"],
     rois: RoIs,
     rule: AssemblyRule,
-    limits: Limits,
 ) -> Float[Tensor, "image h w cell side class"]:
     """Return the gradient of the maps; where both sides are equal, the outside score gets it."""
     _parts(maps.shape, rois)
     table = _working(maps).flatten(0, 3)
     grad, total = grad.to(table.dtype), torch.zeros_like(table)
     if rule.sampling == "native":
-        lines, some = native_lines(maps.shape, rois, rule), block_rows(maps.shape, limits.numbers)
+        lines, some = native_lines(maps.shape, rois, rule), block_rows(maps.shape, CHUNK_NUMBERS)
         share = grad / lines.counts[:, None]
         for block in blocks(maps.shape, lines, some):
             rows, sums = block.transposed_sums(share)
@@ -141,7 +129,7 @@ def class_scores_backward(
             wins = touched[:, INSIDE] > touched[:, OUTSIDE]
             total[rows] = torch.stack((sums * ~wins, sums * wins), dim=1)
         return total.reshape(maps.shape).to(maps.dtype)
-    for chunk in _chunks(maps.shape, table.dtype, rois, rule, limits):
+    for chunk in _chunks(maps.shape, table.dtype, rois, rule):
         outside, inside = chunk.sums(table.flatten(1)).split(maps.shape[-1], dim=2)
         wins = inside > outside
         share = (grad[chunk.rois] / wins.shape[1])[:, None]
@@ -199,7 +187,6 @@ def class_masks(
     rois: RoIs,
     classes: Int[Tensor, " roi"],
     rule: AssemblyRule,
-    limits: Limits,
 ) -> Float[Tensor, "pixel side"]:
     """Return both sides' scores of one class a RoI at each of its positions.
 
@@ -219,7 +206,7 @@ def class_masks(
         index = _native_numbers(maps.shape, rois, classes, rule)
         sides = [numbers.take(index + side * num_classes) for side in (OUTSIDE, INSIDE)]
         return torch.stack(sides, dim=1).to(maps.dtype)
-    chunks, bins, count = _mask_chunks(maps.shape, numbers.dtype, rois, rule, limits, classes)
+    chunks, bins, count = _mask_chunks(maps.shape, numbers.dtype, rois, rule, classes)
     masks = numbers.new_empty((count, bins, 2))
     for chunk in chunks:
         for side in (OUTSIDE, INSIDE):
@@ -234,12 +221,11 @@ def class_masks_backward(
     rois: RoIs,
     classes: Int[Tensor, " roi"],
     rule: AssemblyRule,
-    limits: Limits,
 ) -> Float[Tensor, "image h w cell side class"]:
     """Return the gradient of score maps of that size."""
     working = grad.to(_working_type(grad.dtype))
     total = working.new_zeros(math.prod(size))
-    chunks, bins, count = _mask_chunks(size, working.dtype, rois, rule, limits, classes)
+    chunks, bins, count = _mask_chunks(size, working.dtype, rois, rule, classes)
     masks = working.reshape(count, bins, 2)
     for chunk in chunks:
         numbers, sums = chunk.transposed_sums(masks[chunk.rois].flatten(0, 1))
@@ -271,6 +257,11 @@ def _working(maps: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 def _working_type(dtype: torch.dtype) -> torch.dtype:
     """Return the type for sums: half precision would lose the mean of many bins."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def _index_type(size: Sequence[int]) -> torch.dtype:
+    """Return the narrowest type that can index every number of maps of that size."""
+    return torch.int32 if math.prod(size) < 2**31 else torch.int64
 
 
 def _native_numbers(
@@ -312,7 +303,6 @@ def _mask_chunks(
     dtype: torch.dtype,
     rois: RoIs,
     rule: AssemblyRule,
-    limits: Limits,
     classes: Int[Tensor, " roi"],
 ) -> tuple[Iterable[_Chunk], int, int]:
     """Return bags of single numbers, how many bins each item has and how many items there are.
@@ -321,7 +311,7 @@ def _mask_chunks(
     """
     _parts(size, rois)
     if rule.sampling != "native":
-        chunks = _chunks(size, dtype, rois, rule, limits, classes)
+        chunks = _chunks(size, dtype, rois, rule, classes)
         return chunks, rule.out_size**2, len(rois)
     index = _native_numbers(size, rois, classes, rule)
     positions = torch.arange(len(index), device=index.device)
@@ -335,7 +325,6 @@ def _chunks(
     dtype: torch.dtype,
     rois: RoIs,
     rule: AssemblyRule,
-    limits: Limits,
     classes: Int[Tensor, " roi"] | None = None,
 ) -> Iterator[_Chunk]:
     """Yield the bags of all RoIs; with classes, bags of single numbers instead of table rows.
@@ -343,7 +332,7 @@ def _chunks(
     RoIs whose bins need equally many taps go together, so that padding stays small.
     """
     _, h, w, cells, sides, num_classes = size
-    k, index_type = math.isqrt(cells), limits.index_type
+    k, index_type = math.isqrt(cells), _index_type(size)
     unit, columns = (1, sides * num_classes) if classes is None else (sides * num_classes, 1)
     taps = [axis_taps(rois, rule, axis) for axis in (0, 1)]
     part = bin_parts(rule.out_size, k, rois.boxes.device)[:, None]
@@ -359,7 +348,7 @@ def _chunks(
     for high, wide in used.unique(dim=0).tolist():
         mine = (used == used.new_tensor((high, wide))).all(dim=1).nonzero().squeeze(1)
         numbers = rule.out_size**2 * (columns + 2 * high * wide)
-        for some in mine.split(max(1, limits.numbers // numbers)):
+        for some in mine.split(max(1, CHUNK_NUMBERS // numbers)):
             index = _stretch(top[some, :, :high], wide) + _tile(left[some, :, :wide], high)
             weights = _stretch(top_weights[some, :, :high], wide)
             weights = weights * _tile(left_weights[some, :, :wide], high)

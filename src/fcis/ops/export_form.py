@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch._ops import OpOverload
 
-from fcis.ops import library
+from fcis.ops.assembly import OPERATORS, Argument, keywords
 from fcis.ops.bin_spans import AxisSpans, axis_spans
 from fcis.ops.roi_sampling import AssemblyRule, RoIs, mask_extents
 from fcis.structures import RoIMasks
@@ -92,19 +92,19 @@ def class_masks(
 
 
 def decompositions(*, taps: int | None = None) -> dict[OpOverload, Callable[..., Tensor]]:
-    """Return the plain form of each operator, as `ExportedProgram.run_decompositions` takes it."""
+    """Return this form of each operator, as `ExportedProgram.run_decompositions` takes it."""
 
-    def scores(maps: Tensor, *arguments: library.Argument) -> Tensor:
-        return class_scores(maps, *library.records(arguments), taps=taps)
+    def scores(*arguments: Argument) -> Tensor:
+        return class_scores(**keywords(OPERATORS["class_scores"], arguments), taps=taps)
 
-    def deltas(maps: Tensor, *arguments: library.Argument) -> Tensor:
-        return mean_deltas(maps, *library.records(arguments), taps=taps)
+    def deltas(*arguments: Argument) -> Tensor:
+        return mean_deltas(**keywords(OPERATORS["mean_deltas"], arguments), taps=taps)
 
-    def masks(maps: Tensor, classes: Tensor, *arguments: library.Argument) -> Tensor:
-        rois, rule = library.records(arguments)
-        return class_masks(maps, rois, classes, rule, taps=taps).values
+    def masks(*arguments: Argument) -> Tensor:
+        return class_masks(**keywords(OPERATORS["class_masks"], arguments), taps=taps).values
 
-    return {library.class_scores: scores, library.mean_deltas: deltas, library.class_masks: masks}
+    forms = {"class_scores": scores, "mean_deltas": deltas, "class_masks": masks}
+    return {OPERATORS[name]: form for name, form in forms.items()}
 
 
 def _working_type(maps: Float[Tensor, "*shape"]) -> torch.dtype:

@@ -7,8 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fcis.ops import library
-from fcis.ops.assembly import class_masks, class_scores, mean_deltas
+from fcis.ops.assembly import (
+    OPERATORS,
+    _arguments,
+    class_masks,
+    class_scores,
+    keywords,
+    mean_deltas,
+)
 from fcis.ops.roi_sampling import AssemblyRule
 
 from . import graphs
@@ -22,10 +28,10 @@ def rule_of(sampling: str) -> AssemblyRule:
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-@pytest.mark.parametrize("name", list(library.SCHEMAS))
+@pytest.mark.parametrize("name", list(OPERATORS))
 def test_torch_accepts_the_operator(sampling: str, name: str, no_shape_checks):
     maps, box_maps = example()
-    last = library.arguments(ROIS, rule_of(sampling))
+    last = _arguments(ROIS, rule_of(sampling))
     masks = class_masks(maps, ROIS, CLASSES, rule_of(sampling)).values
     inputs = {
         "class_scores": (maps, *last),
@@ -35,14 +41,18 @@ def test_torch_accepts_the_operator(sampling: str, name: str, no_shape_checks):
         "class_masks": (maps, CLASSES, *last),
         "class_masks_backward": (torch.ones_like(masks), maps.shape, CLASSES, *last),
     }
-    found = torch.library.opcheck(getattr(library, name), inputs[name])
+    found = torch.library.opcheck(OPERATORS[name], inputs[name])
     assert set(found.values()) == {"SUCCESS"}
 
 
 def test_records_survive_the_way_through_an_operator():
     rule = AssemblyRule(stride=8, sampling="pool", out_size=5, round_boxes=False)
-    again, same = library.records(library.arguments(ROIS, rule))
-    assert same == rule
+    maps, _ = example()
+    arguments = (maps, CLASSES, *_arguments(ROIS, rule))
+    found = keywords(OPERATORS["class_masks"], arguments)
+    assert found.keys() == {"maps", "classes", "rois", "rule"}
+    assert found["maps"] is maps and found["classes"] is CLASSES and found["rule"] == rule
+    again = found["rois"]
     assert again.boxes.equal(ROIS.boxes)
     assert again.image_index is ROIS.image_index and again.cells is ROIS.cells
 
