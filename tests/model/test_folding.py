@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from fcis.model.backbone import FrozenBatchNorm, NarrowGroupNorm
 from fcis.model.build import build_model
 from fcis.model.folding import fold_norms
+from fcis.model.norms import FrozenBatchNorm, NarrowGroupNorm
 from fcis.recipe.named import named_recipe
 from fcis.structures import ImageBatch
 

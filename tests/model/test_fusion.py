@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fcis.data.scenes.shape_scenes import scene_dataset
-from fcis.model.backbone import build_backbone
+from fcis.model.backbones import build_backbone
 from fcis.model.build import build_model
 from fcis.model.folding import fold_norms
 from fcis.model.fusion import Fusion

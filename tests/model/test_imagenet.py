@@ -8,7 +8,7 @@ import torch
 
 from fcis.core.errors import InputError
 from fcis.model import imagenet as module
-from fcis.model.backbone import build_backbone
+from fcis.model.backbones import build_backbone
 from fcis.recipe.types import BackboneRecipe
 
 RESNET18 = BackboneRecipe(

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from fcis.core.errors import InputError
-from fcis.model.backbone import FrozenBatchNorm
 from fcis.model.build import build_model
 from fcis.model.folding import fold_norms
+from fcis.model.norms import FrozenBatchNorm
 from fcis.model.precision import compile_maps, to_precision
 from fcis.recipe.conventions import RELEASE
 from fcis.recipe.named import named_recipe

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fcis.model.backbone import build_backbone
+from fcis.model.backbones import build_backbone
 from fcis.model.stem import adapt_stem
 from fcis.recipe.types import BackboneRecipe, Preprocessing
 

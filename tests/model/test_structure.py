@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fcis.model.backbone import build_backbone
+from fcis.model.backbones import build_backbone
 from fcis.model.fcis import FCIS
 from fcis.recipe.conventions import CHAINERCV
 from fcis.recipe.named import named_recipe

@@ -141,7 +141,7 @@ def test_the_zoo_is_part_of_the_distribution():
     root = Path(__file__).resolve().parents[2]
     settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     assert settings == {"targets": {"wheel": {"packages": ["src/fcis"]}}}
-    assert root / "src" / "fcis" / "zoo" == ZOO
+    assert root / "src" / "fcis" / "weights" / "zoo" == ZOO
     # patterns of folders and of files that python makes; none names weights or cards
     patterns = (root / ".gitignore").read_text().split()
     for path in ("src/fcis/weights/zoo/cells.safetensors", "src/fcis/weights/zoo/cells.md"):

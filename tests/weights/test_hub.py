@@ -3,6 +3,7 @@
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from fcis.core.boxes import clip_boxes, decode_boxes, large_enough, to_original
 from fcis.imaging.instances import Instances
-from fcis.model.backbone import Backbone, Conv5, build_backbone
+from fcis.model.backbone import Backbone, Conv5
+from fcis.model.backbones import build_backbone
 from fcis.model.joint import dense_grids, inside_probability
 from fcis.model.rpn import RPN, propose
 from fcis.model.soft_suppression import soft_scores

@@ -7,8 +7,8 @@ convolution before it take up. GroupNorm computes its statistics from the image 
 import torch
 from torch import nn
 
-from fcis.model.backbone import FrozenBatchNorm
 from fcis.model.detector import Detector
+from fcis.model.norms import FrozenBatchNorm
 
 
 @torch.no_grad()

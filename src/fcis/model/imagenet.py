@@ -2,13 +2,13 @@
 
 import timm
 from timm.models import adapt_input_conv
-from torch import nn
 
 from fcis.core.errors import InputError
+from fcis.model.backbone import Backbone
 from fcis.recipe.types import BackboneRecipe
 
 
-def load_imagenet(backbone: nn.Module, recipe: BackboneRecipe) -> None:
+def load_imagenet(backbone: Backbone, recipe: BackboneRecipe) -> None:
     """Load the ImageNet weights that a recipe names; all arrays but the classifier's must fit.
 
     Args:
@@ -28,10 +28,14 @@ def load_imagenet(backbone: nn.Module, recipe: BackboneRecipe) -> None:
             f"backbone.pretrained: cannot get the ImageNet weights {name!r} ({reason}); "
             "check the connection and the name (timm.list_pretrained('resnet*')), or set it to ''"
         ) from error
-    given = {key: value for key, value in state.items() if _is_used(key)}
-    wanted = {key: value for key, value in backbone.state_dict().items() if _is_used(key)}
-    if "conv1.weight" in given:
-        given["conv1.weight"] = adapt_input_conv(recipe.in_channels, given["conv1.weight"])
+    left_out = (*backbone.classifier, *backbone.added)
+    given, wanted = (
+        {key: value for key, value in arrays.items() if _is_used(key, left_out)}
+        for arrays in (state, backbone.state_dict())
+    )
+    stem = f"{backbone.stem}.weight"
+    if stem in given:
+        given[stem] = adapt_input_conv(recipe.in_channels, given[stem])
     differing = sorted(
         key
         for key in given.keys() | wanted.keys()
@@ -45,6 +49,6 @@ def load_imagenet(backbone: nn.Module, recipe: BackboneRecipe) -> None:
     backbone.load_state_dict(given, strict=False)  # complete, but for counters of batches
 
 
-def _is_used(key: str) -> bool:
+def _is_used(key: str, left_out: tuple[str, ...]) -> bool:
     """Is this array in both a classifier and its backbone; counters of batches are not."""
-    return not key.startswith(("fc.", "fusion.")) and not key.endswith("num_batches_tracked")
+    return not key.startswith(left_out) and not key.endswith("num_batches_tracked")

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from fcis.core.errors import InputError
-from fcis.model.backbone import Backbone, FrozenBatchNorm
+from fcis.model.backbone import Backbone
 from fcis.model.detector import Detector
+from fcis.model.norms import FrozenBatchNorm
 from fcis.model.rpn import RPN
 
 Precision = Literal["float32", "bfloat16"]

@@ -6,7 +6,8 @@ timm's weights expect (level / 255 - mean) / std; a recipe may feed levels less 
 
 import torch
 
-from fcis.model.backbone import Backbone, FrozenBatchNorm
+from fcis.model.backbone import Backbone
+from fcis.model.norms import FrozenBatchNorm
 from fcis.recipe.types import Preprocessing
 
 
@@ -34,13 +35,12 @@ def adapt_stem(
     count = len(preprocessing.mean)
     if len(mean) != count:
         mean, std = ((sum(values) / len(values),) * count for values in (mean, std))
-    weight = backbone.conv1.weight
+    weight = backbone.get_parameter(f"{backbone.stem}.weight")
     own_mean, own_std = weight.new_tensor(preprocessing.mean), weight.new_tensor(preprocessing.std)
     scale = 255 * weight.new_tensor(std)
     shift = (own_mean - 255 * weight.new_tensor(mean)) / scale
     moved = torch.einsum("oikl,i->o", weight, shift)
     weight.mul_((own_std / scale)[None, :, None, None])
-    if isinstance(backbone.bn1, FrozenBatchNorm | torch.nn.BatchNorm2d):
-        statistics = backbone.bn1.running_mean
-        if statistics is not None:
-            statistics.sub_(moved)
+    norm = backbone.get_submodule(backbone.stem_norm) if backbone.stem_norm else None
+    if isinstance(norm, FrozenBatchNorm | torch.nn.BatchNorm2d) and norm.running_mean is not None:
+        norm.running_mean.sub_(moved)

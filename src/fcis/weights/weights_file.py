@@ -24,7 +24,7 @@ from fcis.model.backbone import Backbone
 from fcis.model.detector import Detector
 from fcis.model.stem import adapt_stem
 from fcis.recipe.as_json import JSON, from_json, to_json
-from fcis.recipe.types import BackboneRecipe, ModelRecipe, Preprocessing
+from fcis.recipe.types import ModelRecipe, Preprocessing
 
 FORMAT = 1
 _RGB = 3  # channels
@@ -219,7 +219,7 @@ def load_what_fits(path: Path, model: Detector, class_names: tuple[str, ...]) ->
         InputError: nothing of the file fits, or its backbone is of another geometry or size.
     """
     info = read_info(path)
-    _check_backbone(path, info, model.recipe.backbone)
+    _check_backbone(path, info, model)
     state, own = read_arrays(path), _state(model)
     others: tuple[str, ...] = ()
     if info.model.class_names != class_names:
@@ -230,7 +230,7 @@ def load_what_fits(path: Path, model: Detector, class_names: tuple[str, ...]) ->
     reduction = "head.reduction."
     state = {k: v for k, v in state.items() if k.startswith(reduction) or not k.startswith(others)}
     state = _for_each_backbone(state, own)
-    spread = _spread_stems(state, own)
+    spread = _spread_stems(state, model)
     fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
     if not fitting:
         raise InputError(f"{path}: no array fits this recipe; choose the recipe it was made with")
@@ -283,12 +283,12 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     return {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
 
 
-def _check_backbone(path: Path, info: WeightsInfo, wanted: BackboneRecipe) -> None:
+def _check_backbone(path: Path, info: WeightsInfo, model: Detector) -> None:
     """Refuse a backbone whose arrays fit in part or in shape alone."""
-    found = info.model.backbone
-    names = ("variant",)
+    found, wanted = info.model.backbone, model.recipe.backbone
+    names = ("kind", *model.backbone.meanings)
     if info.is_backbone:
-        names = ("block", "depths", "widths", "stem_width", "variant")
+        names = ("kind", *model.backbone.sizes, *model.backbone.meanings)
         if wanted.norm == "group":
             raise InputError(
                 f"{path}: its backbone has batch normalisation, the recipe's backbone.norm is "
@@ -319,17 +319,18 @@ def _for_each_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict
     return copies | state
 
 
-def _spread_stems(state: dict[str, Tensor], own: dict[str, Tensor]) -> bool:
+def _spread_stems(state: dict[str, Tensor], model: nn.Module) -> bool:
     """Change first layers for RGB to a model's number of channels; return whether there were any.
 
     One channel gets the sum of the weights of all three; others repeat them in turn, scaled.
     """
     changed = False
-    for name in state:
-        if not name.endswith("backbone.conv1.weight") or name not in own:
+    for prefix, module in model.named_modules():
+        if not isinstance(module, Backbone):
             continue
-        found, wanted = state[name].shape[1], own[name].shape[1]
-        if found == _RGB and wanted != found:
+        name = f"{prefix}.{module.stem}.weight"
+        wanted = module.get_parameter(f"{module.stem}.weight").shape[1]
+        if name in state and state[name].shape[1] == _RGB != wanted:
             state[name] = adapt_input_conv(wanted, state[name])
             changed = True
     return changed

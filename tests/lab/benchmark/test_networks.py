@@ -16,7 +16,7 @@ from fcis.lab.benchmark.networks import (
     with_classes,
     write_example,
 )
-from fcis.model.backbone import FrozenBatchNorm
+from fcis.model.norms import FrozenBatchNorm
 from fcis.model.build import build_model
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import MNCRecipe

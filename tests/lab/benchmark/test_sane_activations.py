@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fcis.lab.benchmark.sane_activations import settle
-from fcis.model.backbone import FrozenBatchNorm
+from fcis.model.norms import FrozenBatchNorm
 
 
 @pytest.fixture

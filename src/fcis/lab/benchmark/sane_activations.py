@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fcis.lab.benchmark.timing import Work
-from fcis.model.backbone import FrozenBatchNorm
+from fcis.model.norms import FrozenBatchNorm
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fcis.core.boxes import clip_boxes, large_enough
-from fcis.model.backbone import build_backbone
+from fcis.model.backbones import build_backbone
 from fcis.model.baselines.rfcn import initialise
 from fcis.model.baselines.windows import WindowMaps, best_windows, read_windows, window_boxes
 from fcis.model.rpn import suppress

@@ -164,7 +164,7 @@ class MNC(Detector[CascadeMaps]):
     def __init__(self, recipe: ModelRecipe, *, fetch: bool = False) -> None:
         super().__init__(recipe, fetch=fetch, conv5="roi")
         self.head = CascadeHead(
-            self.backbone.layer4,
+            self.backbone.last_stage,
             self.backbone.channels,
             len(recipe.class_names),
             recipe=recipe.mnc,
@@ -231,7 +231,7 @@ class MNC(Detector[CascadeMaps]):
             width = self.head.classes.in_features
             return features.new_zeros((0, width)).to(self.head.classes.weight.dtype)
         paths = (
-            self.backbone.layer4(features),
+            self.backbone.last_stage(features),
             self.head.backbone["layer4"](self.head.mask_pooled(features, masks)),
         )
         means = torch.cat([path.mean(dim=(2, 3)) for path in paths], dim=1)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from fcis.core.errors import InputError
-from fcis.model.backbone import build_backbone
+from fcis.model.backbones import build_backbone
 from fcis.model.fcis import FCIS
 from fcis.weights.foreign.chainer import read_chainer
 from fcis.weights.foreign.describe import Description, describe
