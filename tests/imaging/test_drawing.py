@@ -270,6 +270,29 @@ class TestNames:
         named, plain = (draw(grey(0), crops, [1, 2], text=text) for text in (True, False))
         assert np.array_equal(named[188:196, 195:205], plain[188:196, 195:205])
 
+    @pytest.mark.parametrize(
+        ("squares", "lengths", "places"),  # cells of the picture, of which the square is (1, 1)
+        [  # 4 / 90 < 0.05 < 4 / 60, 4 / 50 < 0.1 < 4 / 33, 0.1 + 4 / 33 < 0.25 < 0.1 + 4 / 22
+            (1, (90, 0, 0, 0, 0), {(0, 1)}), (1, (60, 0, 0, 0, 0), {(1, 1)}),
+            (1, (50, 4, 0, 0, 0), {(0, 1)}), (1, (33, 4, 0, 0, 0), {(2, 1)}),
+            (1, (4, 4, 33, 0, 0), {(2, 1)}), (1, (4, 4, 22, 0, 0), {(1, 2)}),
+            (1, (4, 4, 16, 4, 0), {(1, 0)}), (1, (4, 4, 11, 4, 4), {(2, 1)}),
+            (1, (4, 4, 9, 4, 4), set()), (2, (0, 4, 4, 4, 4) * 2, {(0, 1), (1, 1)}),
+            (2, (0, 4, 4, 4, 4) * 3, {(0, 1)}),
+        ],
+    )  # fmt: skip
+    def test_a_name_hides_the_least(self, squares, lengths, places):
+        """Above, on, below, right, left: objects of such lengths, each with 4 pixels hidden."""
+        crops = [rectangle(80, 80, 240, 240)] * squares
+        for i, n in enumerate(lengths):
+            corners = [(75, 198), (198, 198), (325 - n, 198), (198, 322), (198, 78 - n)]
+            crops.append(rectangle(*corners[i % 5], *((n, 4) if i % 5 < 3 else (4, n))))
+        labels, text = [1] * squares + [2] * len(lengths), squares > 1 or None
+        plain, named = (draw(grey(0), crops, labels, text=t, fill=0.0) for t in (False, text))
+        written = (named != plain).any(axis=2) & (named == class_color(1)).all(axis=2)
+        cells = np.stack([np.digitize(pixels, [80, 320]) for pixels in np.nonzero(written)], axis=1)
+        assert {tuple(cell) for cell in cells.tolist()} == places
+
     def test_a_name_wider_than_the_image_is_shortened(self):
         names = ("background", "w" * 500, "dog")
         picture = draw(grey(0), [rectangle(200, 150, 100, 100)], names=names, text=True)

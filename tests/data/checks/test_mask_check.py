@@ -116,6 +116,14 @@ def test_fractions_become_pixels():
     assert faults.NORMALISED_POLYGON not in outcome([[0, 0, 1, 0, 1, 1]], 2, 2)[1]
 
 
+@pytest.mark.parametrize(("end", "area"), [(1.001, HEIGHT * WIDTH), (1.002, 1)])
+def test_fractions_pass_1_by_rounding_and_pixels_by_more(end, area):
+    """0.3335 + 0.6665 is 1, but 0.334 + 0.667 is 1.001: no sum of three digits is further off."""
+    check, kinds = outcome([[0, 0, end, 0, end, end, 0, end]])
+    assert kinds == [faults.NORMALISED_POLYGON] * (area > 1)
+    assert rle_area(check.rle) == area
+
+
 def test_outlines_are_cut_at_the_border():
     outside = [-5, 4, 10, -6, 34, 8, 20, 26]
     check, kinds = outcome([outside])
