@@ -10,29 +10,19 @@ from pathlib import Path
 
 from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.data.formats.cityscapes import is_cityscapes, read_cityscapes
 from fcis.data.formats.classes_file import CLASSES_FILE
 from fcis.data.formats.coco import read_coco
 from fcis.data.formats.coco_root import coco_splits, read_coco_root
 from fcis.data.formats.folders import no_split, split_data
-from fcis.data.formats.labelme import is_labelme, read_labelme
-from fcis.data.formats.mask_folder import (
-    is_map_folder,
-    is_object_folder,
-    read_map_folder,
-    read_object_folder,
-)
-from fcis.data.formats.sbd import read_sbd, sbd_root
-from fcis.data.formats.voc import read_voc, voc_root
-from fcis.data.formats.yolo import SUFFIXES as YOLO_SUFFIXES
-from fcis.data.formats.yolo import read_yolo
+from fcis.data.formats.labelme import is_labelme
+from fcis.data.formats.mask_folder import is_map_folder
+from fcis.data.formats.table import open_format
 from fcis.data.scenes.shape_scenes import scene_dataset
 
 DEFAULT_SCENES = 64
 DEFAULT_SEED = 0
 
 _SCENES = re.compile(r"scenes(?::(?P<count>\d+)(?::(?P<seed>\d+)(?P<apart>:apart)?)?)?")
-_YOLO_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 _KINDS = (
     "a COCO .json, a YOLO data.yaml[:SPLIT], a root of COCO, SBD, VOC or Cityscapes as "
     "ROOT:SPLIT, a folder of LabelMe files, a folder with images/ and masks/, or synthetic scenes, "
@@ -74,7 +64,7 @@ def open_dataset(
         return read_coco(file, images_dir, require_annotations=require_annotations)
     if coco_splits(path):
         return read_coco_root(path, split, images_dir, require_annotations=require_annotations)
-    dataset = _with_own_images(path, split, require_annotations)
+    dataset = open_format(path, split, require_annotations=require_annotations)
     if dataset is None:
         what = "not a known kind of data" if path.exists() else "no such file or folder"
         raise InputError(f"{data}: {what}; give {_KINDS}")
@@ -91,31 +81,6 @@ def _coco_file(path: Path) -> Path | None:
         return None
     files = [f for f in path.glob("*.json") if f.name != CLASSES_FILE and f.name[0] != "."]
     return files[0] if len(files) == 1 and not is_labelme(path) else None
-
-
-def _with_own_images(path: Path, split: str | None, require_annotations: bool) -> Dataset | None:
-    """Return the dataset of a format that says where its images are, None if it is none."""
-    if path.suffix.lower() in YOLO_SUFFIXES and path.is_file():
-        return read_yolo(path, split, require_annotations=require_annotations)
-    for name in _YOLO_FILES:
-        if (path / name).is_file():
-            return read_yolo(path / name, split, require_annotations=require_annotations)
-    if voc_root(path) is not None:
-        return read_voc(path, split)
-    if sbd_root(path) is not None:
-        return read_sbd(path, split)
-    if is_cityscapes(path):
-        return read_cityscapes(path, split)
-    if is_map_folder(path):
-        no_split(path, split, "a folder of images and masks")
-        return read_map_folder(path, require_annotations=require_annotations)
-    if is_labelme(path):
-        no_split(path, split, "a folder of LabelMe files")
-        return read_labelme(path)
-    if is_object_folder(path):
-        no_split(path, split, "a folder of images and masks")
-        return read_object_folder(path, require_annotations=require_annotations)
-    return None
 
 
 def check_distinct(train: str, val: str) -> None:

@@ -21,12 +21,18 @@ from fcis.data.formats.folders import choose_split, read_text, watched
 from fcis.imaging.finding import FoundImage, find_images
 from fcis.imaging.reading import image_size
 
-SUFFIXES = (".yaml", ".yml")
-"""How the file that describes a YOLO set ends."""
-
+_SUFFIXES = (".yaml", ".yml")
+_USUAL_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 _SPLITS = ("train", "val", "test")
 # Of pixels: masks are drawn in fifths of a pixel, and 12.3 must not become 12.2999999.
 _DIGITS = 6
+
+
+def find_yolo(path: Path) -> Path | None:
+    """Return the file that describes a YOLO set: the path itself, or one in the folder it is."""
+    if path.suffix.lower() in _SUFFIXES and path.is_file():
+        return path
+    return next((path / name for name in _USUAL_FILES if (path / name).is_file()), None)
 
 
 def read_yolo(path: Path, split: str | None, *, require_annotations: bool = True) -> Dataset:
@@ -36,13 +42,14 @@ def read_yolo(path: Path, split: str | None, *, require_annotations: bool = True
     the split, without suffix. Outlines without a pixel are left out with a warning.
 
     Args:
-        path: the `data.yaml`.
+        path: the `data.yaml`, or its folder.
         split: train, val or test; None if they are the same images, or there is only one.
         require_annotations: refuse a split in which no image has a label file.
 
     Raises:
         InputError: a file cannot be read or contradicts itself, or labels are boxes.
     """
+    path = find_yolo(path) or path
     document = _load(path)
     categories = _categories(path, document.get("names"))
     splits = {name: document[name] for name in _SPLITS if document.get(name)}
