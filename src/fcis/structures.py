@@ -3,7 +3,8 @@
 One arrow of the pipeline, one record:
 
     image -> ImageBatch -> Features -> RPNOutput -> Proposals
-                                    -> ScoreMaps -> RoIScores, RoIMasks -> Instances
+                                    -> ScoreMaps -> RoIScores, RoIMasks
+          -> Selection, MaskGrids -> Instances
 
 Axis words are the same everywhere:
 
@@ -13,6 +14,8 @@ Axis words are the same everywhere:
     anchor      anchors of one cell
     roi         regions of interest of all images of the batch, flat
     cell        the k x k parts of a RoI, row-major (row * k + column)
+    detection   the RoIs that are kept, one category each
+    vote        a RoI's say in the mask of a detection
     side        0 = outside score, 1 = inside score
     class       0 = background, 1..C = the categories
     pixel       samples of all RoI masks of the batch, flat
@@ -46,6 +49,11 @@ class ImageBatch:
     scales: Float[Tensor, "image 2"]
     original_sizes: Int[Tensor, "image 2"]
 
+    def frame(self, image: int) -> "Frame":
+        """Return the frame of one image."""
+        height, width = (int(n) for n in self.original_sizes[image])
+        return Frame(size=self.sizes[image], scale=self.scales[image], original=(height, width))
+
     def to(self, device: torch.device | str) -> "ImageBatch":
         """Return the same batch on another device."""
         return ImageBatch(
@@ -54,6 +62,21 @@ class ImageBatch:
             scales=self.scales.to(device),
             original_sizes=self.original_sizes.to(device),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One image and its place among the pixels of the network.
+
+    Attributes:
+        size: (height, width) of the resized image.
+        scale: resized over original size, (height, width) order.
+        original: (height, width) of the image as it was read.
+    """
+
+    size: Int[Tensor, " 2"]
+    scale: Float[Tensor, " 2"]
+    original: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,3 +189,40 @@ class RoIMasks:
         """Return where each RoI's samples begin in `values`."""
         counts = self.shapes.prod(dim=1)
         return counts.cumsum(0) - counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Kept detections and who votes on their masks, for one image (Paper: 2.3, Inference).
+
+    Attributes:
+        rois: the RoI that each detection comes from, best score first.
+        labels: 1..C.
+        scores: probability of that category.
+        voter_of: for each vote, which detection it is for.
+        voters: for each vote, the RoI that votes.
+        weights: of the votes; those for one detection sum to 1.
+    """
+
+    rois: Int[Tensor, " detection"]
+    labels: Int[Tensor, " detection"]
+    scores: Float[Tensor, " detection"]
+    voter_of: Int[Tensor, " vote"]
+    voters: Int[Tensor, " vote"]
+    weights: Float[Tensor, " vote"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskGrids:
+    """Inside probabilities of RoIs of one image, one grid each.
+
+    Attributes:
+        values: zero beyond a grid's own shape.
+        shapes: (rows, columns) of each grid.
+        extents: the box that a grid covers evenly; in pixels of the resized image where the grids
+            are read, in those of the original image where they vote.
+    """
+
+    values: Float[Tensor, "grid row column"]
+    shapes: Int[Tensor, "grid 2"]
+    extents: Float[Tensor, "grid 4"]

@@ -12,13 +12,13 @@ from .backbone_cases import SLIM, image_batch
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(InputError, match=r"backbone.kind: expected one of resnet.*, got 'vit'"):
-        build_backbone(replace(SLIM, kind="vit"))
+    with pytest.raises(InputError, match=r"backbone.network: expected one of resnet.*, got 'vit'"):
+        build_backbone(replace(SLIM, network="vit"))
 
 
-@pytest.mark.parametrize("kind", BACKBONES)
-def test_what_is_promised_is_there(kind):
-    backbone = build_backbone(replace(SLIM, kind=kind, in_channels=2))
+@pytest.mark.parametrize("name", BACKBONES)
+def test_what_is_promised_is_there(name):
+    backbone = build_backbone(replace(SLIM, network=name, in_channels=2))
     assert backbone.get_parameter(f"{backbone.stem}.weight").shape[1] == 2
     assert not backbone.stem_norm or backbone.get_submodule(backbone.stem_norm)
     assert all(hasattr(SLIM, name) for name in (*backbone.meanings, *backbone.sizes))

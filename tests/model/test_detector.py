@@ -91,3 +91,13 @@ def test_fcis_is_a_detector_whose_masks_have_the_size_of_its_samples():
     output, maps = model(BATCH)
     assert output.logits.shape[1:3] == maps.classes.shape[1:3] == (4, 6)
     assert maps.classes.shape[3:] == (9, 2, 3)
+
+
+def test_proposals_of_the_rpn_carry_no_gradient():
+    model = Halves(RECIPE)
+    output = model.rpn(model.backbone(BATCH))
+    assert output.deltas.requires_grad
+    found = model.rpn_proposals(output, BATCH)
+    assert len(found.boxes) and not found.boxes.requires_grad
+    assert not found.objectness.requires_grad
+    assert model.find_rois(output, None, BATCH).boxes.equal(found.boxes)

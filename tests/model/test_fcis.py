@@ -1,79 +1,22 @@
-"""The whole network: image in, instances out; and against an independent implementation."""
+"""The whole network: image in, instances out."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from fcis.core.boxes import large_enough, to_original
-from fcis.inference.predictor import load_predictor
-from fcis.inference.preprocess import collate, prepare
 from fcis.model import detector
 from fcis.model.build import build_model
-from fcis.model.joint import dense_grids, mask_rois, score_rois
 from fcis.model.soft_suppression import soft_scores
 from fcis.model.voting import vote
-from fcis.ops import definition
-from fcis.ops.roi_sampling import AssemblyRule, RoIs
-from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE
+from fcis.recipe.conventions import PAPER, RELEASE
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import BackboneRecipe, HeadRecipe, ModelRecipe, Preprocessing, RPNRecipe
-from fcis.structures import INSIDE, OUTSIDE, ImageBatch, Proposals, ScoreMaps
-from fcis.weights.weights_file import read_info
+from fcis.structures import OUTSIDE, ImageBatch, ScoreMaps
 
-from .noise import draw_weights
-
-SAMPLINGS = ("pool", "align", "native")
-SIZES = [(90, 120), (104, 72), (90, 120), (60, 133)]
-
-
-def tiny(num_classes=3, **changes):
-    recipe = replace(
-        named_recipe("tiny").model,
-        class_names=tuple(f"class {i}" for i in range(num_classes)),
-        category_ids=tuple(range(11, 11 + num_classes)),
-    )
-    return replace(recipe, **changes)
-
-
-def lively(recipe, seed=0):
-    """A network of random weights whose proposals, scores and masks are all different."""
-    model = build_model(recipe, seed=seed).eval()
-    layers = (
-        (model.rpn.conv, 0.1),
-        (model.rpn.scores, 0.3),
-        (model.rpn.deltas, 0.05),
-        (model.head.reduction, 0.3),
-        (model.head.classes, 0.6),
-        (model.head.boxes, 0.1),
-    )
-    return draw_weights(model, layers, seed)
-
-
-def batch_of(sizes, recipe, seed=0):
-    rng = np.random.default_rng(seed)
-    images = []
-    for height, width in sizes:
-        coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
-        image = coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
-        noise = rng.integers(-20, 20, image.shape)
-        images.append(np.clip(image + noise, 0, 255).astype(np.uint8))
-    inputs = [prepare(i, recipe.preprocessing, recipe.conventions) for i in images]
-    return collate(inputs, list(sizes)), [
-        collate([i], [s]) for i, s in zip(inputs, sizes, strict=True)
-    ]
-
-
-def assert_same(one, two):
-    """The same detections; scores to float32 rounding."""
-    assert one.size == two.size
-    assert one.labels.tolist() == two.labels.tolist()
-    np.testing.assert_allclose(one.scores, two.scores, atol=1e-5)
-    for a, b in zip(one.crops, two.crops, strict=True):
-        assert (a.top, a.left) == (b.top, b.left)
-        assert np.array_equal(a.bits, b.bits)
-
+from .fcis_cases import SAMPLINGS, SIZES, assert_same, batch_of, lively, tiny
 
 # Batches
 
@@ -152,8 +95,8 @@ def test_scores_of_certain_masks_stay_higher(monkeypatch):
     (plain,) = model.detect(batch)
     model.recipe = replace(recipe, detection=replace(recipe.detection, mask_score=True))
     (found,) = model.detect(batch)
-    kept = [i for i, crop in enumerate(voted[-1].crops) if crop is not None]
-    certainty = voted[-1].certainty[kept]
+    kept = [i for i, crop in enumerate(voted[-1][0]) if crop is not None]
+    certainty = voted[-1][1][kept]
     assert (certainty > recipe.detection.mask_threshold).all() and (certainty < 1).all()
     expected = plain.scores * certainty
     order = np.argsort(-expected, kind="stable")
@@ -173,120 +116,7 @@ def test_names_and_ids_of_the_dataset():
     assert len(set(found.labels.tolist())) > 1
 
 
-# RoIs and passes
-
-
-def rois_of(model, batch):
-    with torch.inference_mode():
-        output, maps = model(batch)
-        proposals = model.propose(output, batch)
-        return proposals, maps, model.score(maps, proposals, batch)
-
-
-def test_600_rois_the_first_300_from_the_rpn():
-    base = tiny()
-    recipe = replace(
-        base,
-        rpn=replace(base.rpn, pre_nms=6000, post_nms=300),
-        conventions=replace(RELEASE, sampling="align"),
-    )
-    model = lively(recipe)
-    together, _ = batch_of(SIZES[:1], recipe)
-    proposals, _, (boxes, index, probabilities) = rois_of(model, together)
-    assert proposals.boxes.shape == (300, 4)
-    assert boxes.shape == (600, 4)
-    assert torch.equal(boxes[:300], proposals.boxes)
-    assert index.tolist() == [0] * 600
-    assert probabilities.shape == (600, 4)
-    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(600))
-    assert not torch.equal(boxes[:300], boxes[300:])
-    # within the image
-    assert boxes.min() >= 0
-    assert (boxes[:, 2:] <= torch.tensor([120.0, 90.0])).all()
-
-
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_second_pass_by_the_definition(sampling):
-    recipe = tiny(conventions=replace(named_recipe("tiny").model.conventions, sampling=sampling))
-    recipe = replace(recipe, rpn=replace(recipe.rpn, post_nms=6))
-    model = lively(recipe)
-    together, _ = batch_of(SIZES[1:3], recipe)
-    proposals, maps, (boxes, index, probabilities) = rois_of(model, together)
-    count = len(proposals.boxes)
-    assert torch.equal(index[:count], index[count:])
-    rule = AssemblyRule(stride=8, sampling=sampling, out_size=recipe.head.out_size)
-    stds = torch.tensor(recipe.head.box_stds)
-    first = RoIs(boxes=boxes[:count], image_index=index[:count], cells=maps.cells)
-    deltas = definition.mean_deltas(maps.boxes, first, rule) * stds
-    size = boxes[:count, 2:] - boxes[:count, :2]
-    centre = boxes[:count, :2] + size / 2 + deltas[:, :2] * size
-    half = size * deltas[:, 2:].exp() / 2
-    refined = torch.cat([centre - half, centre + half], dim=1)
-    limits = together.sizes[index[:count]].flip(1).float()
-    refined[:, :2] = refined[:, :2].clamp(min=0).minimum(limits - 1)
-    refined[:, 2:] = refined[:, 2:].clamp(min=1).minimum(limits)
-    torch.testing.assert_close(boxes[count:], refined, atol=1e-3, rtol=1e-5)
-    for part in (slice(0, count), slice(count, None)):
-        rois = RoIs(boxes=boxes[part], image_index=index[part], cells=maps.cells)
-        logits = definition.class_scores(maps.classes, rois, rule)
-        torch.testing.assert_close(probabilities[part], logits.softmax(dim=1), atol=1e-4, rtol=1e-3)
-
-
-def test_one_pass():
-    recipe = tiny()
-    one = replace(recipe, detection=replace(recipe.detection, passes=1))
-    model = lively(one)
-    together, _ = batch_of(SIZES, one)
-    proposals, _, (boxes, index, probabilities) = rois_of(model, together)
-    assert torch.equal(boxes, proposals.boxes)
-    assert torch.equal(index, proposals.image_index)
-    _, _, (_, _, both) = rois_of(lively(recipe), together)
-    assert torch.equal(probabilities, both[: len(boxes)])
-    assert all(len(found) > 3 for found in model.detect(together))
-
-
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-@pytest.mark.parametrize("padding", [False, True])
-def test_images_without_proposals(sampling, padding):
-    base = tiny()
-    conventions = replace(base.conventions, sampling=sampling, pad_proposals=padding)
-    # the smallest image has no box that large
-    rpn = replace(base.rpn, anchor_sizes=(64.0, 96.0), min_size=61.0)
-    recipe = replace(base, rpn=rpn, conventions=conventions)
-    model = lively(recipe)
-    together, alone = batch_of(SIZES, recipe)
-    found = model.detect(together)
-    assert len(found[3]) == 0
-    assert found[3].size == SIZES[3]
-    assert found[3].masks.shape == (0, 60, 133)
-    assert [len(f) > 0 for f in found] == [True, True, True, False]
-    assert len(model.detect(alone[3])[0]) == 0
-    nowhere = lively(replace(recipe, rpn=replace(recipe.rpn, min_size=1000.0)))
-    assert [len(f) for f in nowhere.detect(together)] == [0] * 4
-
-
-def test_dropped_rois():
-    base = tiny(rpn=replace(tiny().rpn, anchor_sizes=(64.0, 96.0)))
-    for size, left in ((1000.0, False), (61.0, True)):
-        recipe = replace(base, detection=replace(base.detection, drop_size=size))
-        together, _ = batch_of(SIZES, recipe)
-        found = lively(recipe).detect(together)
-        assert any(len(f) > 0 for f in found) == left
-        assert len(found[3]) == 0
-
-
-def test_drop_size_is_in_the_resized_image():
-    base = tiny(rpn=replace(tiny().rpn, anchor_sizes=(96.0, 128.0)))
-    zoomed = replace(base.preprocessing, zoom=2.0)
-    recipe = replace(
-        base,
-        preprocessing=zoomed,
-        detection=replace(base.detection, drop_size=70.0),
-        conventions=replace(base.conventions, min_size_in_original=True),
-    )
-    # 70 px of the original are more than any of these images has; of the resized one they are not
-    together, _ = batch_of([(60, 66), (50, 64)], recipe)
-    assert all(len(found) > 0 for found in lively(recipe).detect(together))
+# Conventions and scales
 
 
 def signature(found):
@@ -376,7 +206,8 @@ def test_masks_lie_where_the_maps_say(sampling, scale):
         stride=8,
     )
     box = torch.tensor([[0.0, 16, 96, 96]]) * torch.tensor([*scale[::-1], *scale[::-1]])
-    found = model._instances(maps, box, torch.tensor([[0.1, 0.9]]), batch, 0)
+    read = partial(model.mask_grids, maps, 0)
+    found = model.assemble_instances(box, torch.tensor([[0.1, 0.9]]), batch.frame(0), read)
     expected = np.zeros((96, 128), dtype=bool)
     expected[32:80, 16:64] = True
     (mask,) = found.masks
@@ -449,128 +280,3 @@ def test_release_s_geometry():
     for instances, batch in zip(model.detect(together), alone, strict=True):
         assert len(instances) > 0
         assert_same(instances, model.detect(batch)[0])
-
-
-# The reference network: ResNet-101 of random weights, run by ChainerCV
-
-IMAGES = ("000000017627", "000000037777", "000000331352")
-
-
-def from_yx(array):
-    return torch.from_numpy(np.ascontiguousarray(array[..., [1, 0, 3, 2]]))
-
-
-@pytest.fixture(scope="session")
-def reference(reference_weights):
-    """The reference network, converted by `fcis convert`, for small images."""
-    recipe = read_info(reference_weights).model
-    assert recipe.conventions == CHAINERCV
-    small = replace(recipe.preprocessing, short_side=128, long_side=224)
-    resized = replace(recipe, preprocessing=small)
-    return load_predictor(reference_weights, recipe=resized, fold=False).model
-
-
-def read(shared, name):
-    with np.load(shared / "golden" / "network" / f"{name}.npz") as file:
-        return {key: file[key] for key in file.files}
-
-
-def input_of(file, recipe):
-    image = np.ascontiguousarray(file["image_uint8"].transpose(1, 2, 0))
-    return collate([prepare(image, recipe.preprocessing, recipe.conventions)], [image.shape[:2]])
-
-
-def close(ours, golden, tolerance, *, but=0):
-    """Equal up to rounding, in all but a few rows."""
-    assert ours.shape == golden.shape
-    differs = (ours - golden).abs() > tolerance + 1e-4 * golden.abs()
-    assert differs.flatten(1).any(dim=1).sum() <= but
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", IMAGES)
-def test_golden_stages(reference, shared, name):
-    file = read(shared, name)
-    recipe = reference.recipe
-    with torch.inference_mode():
-        features = reference.backbone(input_of(file, recipe))
-        # each stage is fed what the port's stage was fed
-        c4, c5 = torch.from_numpy(file["c4"]), torch.from_numpy(file["c5"])
-        features = replace(features, c4=c4, c5=c5)
-        output, maps = reference.rpn(features), reference.head(features)
-        close(output.logits.reshape(-1, 2), torch.from_numpy(file["rpn_scores"][0]), 1e-4)
-        close(output.deltas.reshape(-1, 4), from_yx(file["rpn_locs"][0]), 1e-4)
-        assert torch.equal(output.anchors.reshape(-1, 4), from_yx(file["anchors"]))
-        for turn in ("it1", "it2"):
-            boxes = from_yx(file[f"{turn}_rois"])
-            index = torch.zeros(len(boxes), dtype=torch.int64)
-            scores = score_rois(maps, boxes, index, recipe)
-            # Seen: 1.2e-5 of logits with a deviation of 2.3 to 6.7. One RoI of 000000017627 reads
-            # another cell, where a bin's edge is a whole number in float64 and not in float32.
-            logits = torch.from_numpy(file[f"{turn}_cls_scores"])
-            close(scores.class_logits, logits, 1e-4, but=1)
-            stds = torch.tensor(recipe.head.box_stds)
-            deltas = from_yx(file[f"{turn}_locs"][:, 1]) * stds
-            close(scores.box_deltas, deltas, 1e-4, but=1)
-            masks = mask_rois(maps, boxes, index, logits.argmax(dim=1), recipe)
-            sides = torch.from_numpy(file[f"{turn}_seg_scores"])
-            close(dense_grids(masks, masks.values[:, INSIDE]), sides[:, INSIDE], 1e-4, but=1)
-            close(dense_grids(masks, masks.values[:, OUTSIDE]), sides[:, OUTSIDE], 1e-4, but=1)
-
-
-def matches(found, file):
-    """Mask IoU of each golden detection with one of ours of its label and score, one to one."""
-    ious, free = [], set(range(len(found)))
-    labels, scores = file["coco_evaluate/labels"] + 1, file["coco_evaluate/scores"]
-    masks = found.masks
-    for mask, label, score in zip(file["coco_evaluate/masks"], labels, scores, strict=True):
-        options = [
-            ((mask & masks[i]).sum() / max(1, (mask | masks[i]).sum()), i)
-            for i in free
-            if found.labels[i] == label and abs(found.scores[i] - score) < 1e-3
-        ]
-        iou, best = max(options, default=(0.0, -1))
-        free.discard(best)
-        ious.append(iou)
-    return np.array(ious)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", IMAGES)
-def test_golden_detections(reference, shared, name):
-    """From the 8-bit image to masks. Seen at 0.98: 97, 100, 100; at 0.90: 99, 100, 100."""
-    file = read(shared, name)
-    (found,) = reference.detect(input_of(file, reference.recipe))
-    assert len(found) == 100
-    ious = matches(found, file)
-    assert (ious >= 0.98).sum() >= 95
-    assert (ious >= 0.90).sum() >= 99
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", IMAGES)
-def test_golden_refinement(reference, shared, name):
-    """The second pass, from the port's proposals on: every box and every probability."""
-    file = read(shared, name)
-    batch = input_of(file, reference.recipe)
-    boxes = from_yx(file["rois"])
-    proposals = Proposals(
-        boxes=boxes,
-        image_index=torch.zeros(len(boxes), dtype=torch.int64),
-        objectness=torch.ones(len(boxes)),
-    )
-    with torch.inference_mode():
-        features = reference.backbone(batch)
-        features = replace(features, c5=torch.from_numpy(file["c5"]))
-        found, _, probabilities = reference.score(reference.head(features), proposals, batch)
-    # One box of 000000017627 comes from the RoI that reads another cell, see above
-    close(found, torch.cat([boxes, from_yx(file["it2_rois"])]), 1e-3, but=1)
-    logits = np.concatenate([file["it1_cls_scores"], file["it2_cls_scores"]])
-    close(probabilities, torch.from_numpy(logits).softmax(dim=1), 1e-4, but=1)
-    # what is left of them in the original image
-    kept = large_enough(found, reference.recipe.detection.drop_size)
-    golden = from_yx(file["coco_evaluate/vote_in_bbox"])
-    assert int(kept.sum()) == len(golden)
-    size = file["image_uint8"].shape[1:]
-    original = to_original(found[kept], batch.scales[0], size, last_pixel=False, keep_pixel=False)
-    close(original, golden, 1e-2, but=1)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from fcis.model.pasting import MaskGrids, enlarge, foreground, through_grid, tight_crop
+from fcis.model.pasting import enlarge, foreground, through_grid, tight_crop
 from fcis.recipe.conventions import RELEASE
 from fcis.recipe.types import DetectionRecipe
+from fcis.structures import MaskGrids
 
 DETECTION = DetectionRecipe(mask_threshold=0.5)
 
@@ -22,11 +23,10 @@ def test_bilinear_is_opencv_s(shared):
                 values=values,
                 shapes=torch.tensor([[21, 21]]),
                 extents=window.float(),
-                windows=window,
             )
             canvas = (size[0] + 6, size[1] + 4)
             index, corner = torch.tensor([0]), torch.tensor([[0, 0]])
-            found = enlarge(grids, index, corner, canvas)[0].numpy()
+            found = enlarge(grids, window, index, corner, canvas)[0].numpy()
             golden = file[f"mask21_{size[0]}x{size[1]}_cv2"][0]
             # seen: 1.3e-6
             np.testing.assert_allclose(found[3:-3, 2:-2], golden, atol=2e-6)
@@ -39,10 +39,10 @@ def test_box_without_width_is_harmless():
         values=torch.ones(2, 2, 2),
         shapes=torch.full((2, 2), 2),
         extents=torch.tensor([[3.0, 3, 3, 3], [0, 0, 8, 8]]),
-        windows=torch.tensor([[3, 3, 4, 4], [0, 0, 8, 8]]),
     )
+    windows = torch.tensor([[3, 3, 4, 4], [0, 0, 8, 8]])
     index, corner = torch.tensor([0, 1]), torch.tensor([[0, 0], [0, 0]])
-    found = enlarge(grids, index, corner, (8, 8))
+    found = enlarge(grids, windows, index, corner, (8, 8))
     assert found.isfinite().all()
     assert found[0].nonzero().tolist() == [[3, 3]]
 
@@ -52,11 +52,11 @@ def test_no_grids_and_no_pixels():
         values=torch.ones(1, 2, 2),
         shapes=torch.full((1, 2), 2),
         extents=torch.tensor([[0.0, 0, 8, 8]]),
-        windows=torch.tensor([[0, 0, 8, 8]]),
     )
-    none = torch.zeros(0, dtype=torch.int64)
-    assert enlarge(grids, none, torch.zeros((0, 2), dtype=torch.int64), (8, 8)).shape == (0, 8, 8)
-    assert enlarge(grids, torch.tensor([0]), torch.tensor([[0, 0]]), (0, 3)).shape == (1, 0, 3)
+    windows, none = torch.tensor([[0, 0, 8, 8]]), torch.zeros(0, dtype=torch.int64)
+    assert enlarge(grids, windows, none, none.reshape(0, 2), (8, 8)).shape == (0, 8, 8)
+    one, corner = torch.tensor([0]), torch.tensor([[0, 0]])
+    assert enlarge(grids, windows, one, corner, (0, 3)).shape == (1, 0, 3)
 
 
 @pytest.mark.parametrize("make", [torch.tensor, np.array])

@@ -5,16 +5,14 @@ import pytest
 import torch
 
 from fcis.model import vote_counting as counting
-from fcis.model.pasting import MaskGrids, enlarge
 from fcis.model.vote_counting import (
     Ballot,
-    Selection,
     count_in_turn,
     count_together,
-    union_windows,
 )
 from fcis.recipe.conventions import PAPER, RELEASE
 from fcis.recipe.types import DetectionRecipe
+from fcis.structures import MaskGrids, Selection
 
 DETECTION = DetectionRecipe()
 SIDE = 64  # px of the image
@@ -30,7 +28,6 @@ def ballot_of(conventions, *, detections=12, votes=50, grids=30, seed=0):
         values=torch.rand(grids, 7, 7, generator=rng),
         shapes=torch.full((grids, 2), 7),
         extents=windows.float(),
-        windows=windows,
     )
     voter_of = torch.randint(0, max(1, detections), (votes,), generator=rng)
     weights = torch.rand(votes, generator=rng)
@@ -47,8 +44,8 @@ def ballot_of(conventions, *, detections=12, votes=50, grids=30, seed=0):
     return Ballot(
         selection=selection,
         grids=found,
+        windows=windows,
         grid_of=grid_of,
-        windows=union_windows(selection, found, grid_of),
         recipe=DETECTION,
         conventions=conventions,
     )
@@ -70,14 +67,14 @@ def full(counted, detections):
 
 def by_loop(ballot):
     """Vote after vote in the whole image."""
-    images = np.zeros((len(ballot.windows), SIDE, SIDE), dtype=np.float32)
+    images = np.zeros((len(ballot.selection.rois), SIDE, SIDE), dtype=np.float32)
     corner = torch.zeros((1, 2), dtype=torch.int64)
     selection = ballot.selection
     for detection, grid, weight in zip(
         selection.voter_of, ballot.grid_of, selection.weights, strict=True
     ):
-        mask = enlarge(ballot.grids, grid[None], corner, (SIDE, SIDE))
-        images[detection] += ballot.brought(mask)[0].numpy() * weight.numpy()
+        mask = ballot.brought(grid[None], corner, (SIDE, SIDE))[0]
+        images[detection] += mask.numpy() * weight.numpy()
     return images
 
 

@@ -1,8 +1,6 @@
-"""Suppression, voting and pasting against a slow reference, hand cases and ChainerCV."""
+"""Suppression, voting and pasting against a slow reference and ChainerCV."""
 
-import math
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,41 +8,21 @@ import torch
 
 from fcis.model import vote_counting as counting
 from fcis.model import voting
-from fcis.model.voting import MaskGrids, select, vote, voting_pairs, whole_pixels
+from fcis.model.voting import whole_pixels
 from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE
 from fcis.recipe.types import DetectionRecipe
+from fcis.structures import MaskGrids, Selection
 
-DETECTION = DetectionRecipe()
-# every detection keeps its own mask alone, as finely as pixels are
-DIRECT = replace(RELEASE, store_grid=False)
-IMAGE = (36, 44)  # height, width
+from .voting_cases import DETECTION, DIRECT, IMAGE, SETTINGS, Grid, paste, random_case, run
+
 # A pixel whose value is that close to the threshold may fall on either side
 UNSURE = 1e-4
 
-
-def boxes_of(*rows):
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
-
-
-def paste(crop, size=IMAGE):
-    full = np.zeros(size, dtype=bool)
-    if crop is not None:
-        rows, columns = crop.bits.shape
-        full[crop.top : crop.top + rows, crop.left : crop.left + columns] = crop.bits
-    return full
+pytestmark = pytest.mark.usefixtures("both_countings")
 
 
 # The slow reference, from the words of the specification (5.2, 5.3): loops over categories,
 # detections, voters and pixels, in double precision, without windows, chunks or matrices.
-
-
-@dataclass
-class Grid:
-    """The mask of a RoI: values, the box they cover evenly, and the whole pixels it fills."""
-
-    values: np.ndarray
-    extent: tuple
-    window: tuple
 
 
 def slow_iou(a, b):
@@ -162,74 +140,6 @@ def slow_masks(boxes, probs, grid_at, recipe, conventions, *, size=IMAGE, grid_s
     return found
 
 
-# Cases
-
-
-def random_case(seed, *, count=14, classes=4, native=False):
-    """Boxes in groups that overlap, probabilities, and a mask for each RoI and category."""
-    rng = np.random.default_rng(seed)
-    height, width = IMAGE
-    centres = rng.uniform((4, 4), (width - 4, height - 4), (4, 2))
-    centre = centres[rng.integers(0, 4, count)] + rng.normal(0, 1.5, (count, 2))
-    half = rng.uniform(3, 11, (count, 2)) / 2 * (1 + rng.integers(0, 2, (count, 1)))
-    corners = np.concatenate([centre - half, centre + half], axis=1)
-    corners[:, :2] = np.clip(corners[:, :2], 0, (width - 1, height - 1))
-    corners[:, 2:] = np.clip(corners[:, 2:], 1, (width, height))
-    # one pixel, one column, the corners of the image, the whole image
-    corners[:5] = [
-        (7, 9, 8, 10),
-        (20, 2, 21, 30),
-        (width - 1, height - 1, width, height),
-        (0, 0, 5.3, 4.2),
-        (0, 0, width, height),
-    ]
-    boxes = torch.from_numpy(corners).float()
-    logits = torch.from_numpy(rng.normal(0, 2, (count, classes))).float()
-    windows = whole_pixels(boxes).tolist()
-    grids = {}
-    for i, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
-        extent, shape = tuple(windows[i]), (21, 21)
-        if native:  # cells of 5 px, as many as the box touches
-            ends = [math.floor(v / 5) for v in (x0, y0)] + [math.ceil(v / 5) for v in (x1, y1)]
-            extent = tuple(5.0 * v for v in ends)
-            shape = (ends[3] - ends[1], ends[2] - ends[0])
-        for category in range(classes):
-            values = rng.random(shape).astype(np.float32)
-            grids[i, category] = Grid(values=values, extent=extent, window=tuple(windows[i]))
-    return boxes, logits.softmax(dim=1), grids
-
-
-def mask_grids(grids, rois, classes):
-    """The grids of RoIs and categories as a record, padded to a common shape."""
-    chosen = [grids[pair] for pair in zip(rois.tolist(), classes.tolist(), strict=True)]
-    shapes = torch.tensor([g.values.shape for g in chosen], dtype=torch.int64).reshape(-1, 2)
-    rows, columns = shapes.amax(dim=0).tolist() if chosen else (1, 1)
-    values = torch.zeros(len(chosen), rows, columns)
-    for target, grid in zip(values, chosen, strict=True):
-        h, w = grid.values.shape
-        target[:h, :w] = torch.as_tensor(grid.values)
-    return MaskGrids(
-        values=values,
-        shapes=shapes,
-        extents=torch.tensor([g.extent for g in chosen], dtype=torch.float32).reshape(-1, 4),
-        windows=torch.tensor([g.window for g in chosen], dtype=torch.int64).reshape(-1, 4),
-    )
-
-
-@pytest.fixture(autouse=True, params=[False, True], ids=["in turn", "together"])
-def together(request, monkeypatch):
-    """Count votes in both ways: as on a CPU, and as on every other device."""
-    monkeypatch.setitem(globals(), "vote", partial(voting.vote, together=request.param))
-
-
-def run(boxes, probs, grids, recipe=DETECTION, conventions=RELEASE, *, grid_size=21):
-    selection = select(boxes, probs, recipe, conventions)
-    rois, classes, grid_of = voting_pairs(selection, probs, conventions)
-    found = mask_grids(grids, rois, classes)
-    crops = vote(selection, found, grid_of, recipe, conventions, grid_size=grid_size).crops
-    return selection, crops
-
-
 def compare(boxes, probs, grids, recipe, conventions, *, grid_size=21):
     """Check every detection against the slow reference and return how many masks there are."""
     selection, crops = run(boxes, probs, grids, recipe, conventions, grid_size=grid_size)
@@ -258,15 +168,7 @@ def compare(boxes, probs, grids, recipe, conventions, *, grid_size=21):
     return sum(crop is not None for crop in crops)
 
 
-SETTINGS = {
-    "release": RELEASE,
-    "paper": PAPER,
-    "port": CHAINERCV,
-    "scratch": replace(RELEASE, vote="probability", store_grid=False),
-    "paper but stored": replace(PAPER, store_grid=True),
-    "release but best category": replace(RELEASE, assignment="best-category"),
-    "release but voted": replace(RELEASE, mask_category="voted", foreground_at_equal=False),
-}
+# Random cases
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -301,276 +203,6 @@ def test_chunks_change_nothing(monkeypatch, conventions, bound):
     assert len(whole) == len(parts) > 10
     for a, b in zip(whole, parts, strict=True):
         assert (paste(a) == paste(b)).all()
-
-
-# Pixels
-
-
-def test_whole_pixels():
-    found = whole_pixels(
-        boxes_of(
-            (0, 0, 10, 10),
-            (0.4, 0.6, 9.4, 9.6),  # last pixels 8.4 and 8.6
-            (0.5, 1.5, 9.5, 10.5),  # halves to even: 0 and 2; last pixels 8.5 and 9.5: 8 and 10
-            (3.2, 3.2, 3.3, 3.3),  # less than a pixel
-            (3.5, 3.5, 4.4, 4.4),  # last pixel 3.4 before the first: 4
-        )
-    )
-    assert found.tolist() == [
-        [0, 0, 10, 10],
-        [0, 1, 9, 10],
-        [0, 2, 9, 11],
-        [3, 3, 4, 4],
-        [4, 4, 5, 5],
-    ]
-    assert whole_pixels(boxes_of()).shape == (0, 4)
-
-
-def test_whole_pixels_by_edges():
-    found = whole_pixels(
-        boxes_of(
-            (0.4, 0.6, 9.4, 9.6),
-            (0.5, 1.5, 9.5, 10.5),  # halves to even: 0, 2, 10 and 10
-            (3.2, 3.2, 3.3, 3.3),  # nothing left
-            (3.5, 3.5, 4.4, 4.6),
-        ),
-        by_edges=True,
-    )
-    assert found.tolist() == [[0, 1, 9, 10], [0, 2, 10, 10], [3, 3, 3, 3], [4, 4, 4, 5]]
-    assert whole_pixels(boxes_of(), by_edges=True).shape == (0, 4)
-
-
-@pytest.mark.parametrize("conventions", [RELEASE, DIRECT], ids=["stored", "direct"])
-def test_voters_without_a_pixel(conventions):
-    # the first RoI has no pixel and votes for none; with the second one its weight counts
-    empty, full = (3, 3, 3, 3), (2, 2, 6, 6)
-    ones = np.ones((4, 4), dtype=np.float32)
-    grids = {(0, 1): Grid(ones, empty, empty), (1, 1): Grid(ones, full, full)}
-    box = (2, 2, 6, 6)
-    alone = run(boxes_of(box), probabilities((0.1, 0.9)), grids, conventions=conventions)
-    assert alone[1] == [None]
-    for score, found in ((0.5, True), (0.9, False)):
-        probs = probabilities((1 - score, score), (0.6, 0.4))
-        _, (crop,) = run(boxes_of(box, box), probs, grids, conventions=conventions)
-        # of the weight the second one has 0.4 / 0.9 or 0.4 / 1.3
-        assert (crop is not None and crop.bits.shape == (4, 4)) == found
-
-
-# Selection by hand
-
-
-def probabilities(*rows):
-    return torch.tensor(rows, dtype=torch.float32)
-
-
-TWO = boxes_of((0, 0, 10, 10), (0, 0, 10, 5))
-
-
-def test_one_roi_may_be_several_categories():
-    probs = probabilities((0.1, 0.5, 0.4), (0.2, 0.2, 0.6))
-    far = boxes_of((0, 0, 10, 10), (20, 0, 30, 10))
-    each = select(far, probs, DETECTION, RELEASE)
-    assert each.scores.tolist() == pytest.approx([0.6, 0.5, 0.4, 0.2])
-    assert each.labels.tolist() == [2, 1, 2, 1]
-    assert each.rois.tolist() == [1, 0, 0, 1]
-    best = select(far, probs, DETECTION, replace(RELEASE, assignment="best-category"))
-    assert best.rois.tolist() == [1, 0]
-    assert best.labels.tolist() == [2, 1]
-
-
-def test_suppression_is_within_a_category_or_over_all():
-    probs = probabilities((0.1, 0.7, 0.2), (0.2, 0.3, 0.5))
-    each = select(TWO, probs, DETECTION, RELEASE)
-    assert list(zip(each.rois.tolist(), each.labels.tolist(), strict=True)) == [(0, 1), (1, 2)]
-    best = select(TWO, probs, DETECTION, replace(RELEASE, assignment="best-category"))
-    assert list(zip(best.rois.tolist(), best.labels.tolist(), strict=True)) == [(0, 1)]
-
-
-def test_suppression_at_equal():
-    recipe = replace(DETECTION, nms=0.5)
-    probs = probabilities((0.2, 0.8), (0.4, 0.6))
-    for assignment in ("each-category", "best-category"):
-        kept = replace(RELEASE, assignment=assignment)
-        assert len(select(TWO, probs, recipe, kept).rois) == 2
-        at_equal = replace(kept, nms_at_equal=True)
-        assert len(select(TWO, probs, recipe, at_equal).rois) == 1
-
-
-def test_merging_at_equal():
-    probs = probabilities((0.2, 0.8), (0.4, 0.6))
-    both = select(TWO, probs, DETECTION, RELEASE)
-    assert both.voters.tolist() == [0, 1]
-    torch.testing.assert_close(both.weights, torch.tensor([0.8, 0.6]) / 1.4)
-    alone = select(TWO, probs, DETECTION, replace(RELEASE, merge_at_equal=False))
-    assert alone.voters.tolist() == [0]
-    assert alone.weights.tolist() == [1]
-
-
-def test_all_rois_vote_however_low_their_score():
-    probs = probabilities((0.2, 0.8), (0.9999, 0.0001))
-    selection = select(TWO, probs, DETECTION, RELEASE)
-    assert selection.rois.tolist() == [0]
-    assert selection.voters.tolist() == [0, 1]
-    torch.testing.assert_close(selection.weights, probs[:, 1] / probs[:, 1].sum())
-
-
-def test_weights_are_those_of_the_category_under_vote():
-    probs = probabilities((0.1, 0.6, 0.3), (0.1, 0.2, 0.7))
-    selection = select(TWO, probs, replace(DETECTION, nms=0.9), RELEASE)
-    assert selection.labels.tolist() == [2, 1, 2, 1]
-    for detection, label in enumerate(selection.labels.tolist()):
-        mine = selection.voter_of == detection
-        assert selection.voters[mine].tolist() == [0, 1]
-        torch.testing.assert_close(selection.weights[mine], probs[:, label] / probs[:, label].sum())
-
-
-def test_limits():
-    row = boxes_of(*((20 * i, 0, 20 * i + 10, 10) for i in range(5)))
-    probs = probabilities(*((1 - s, s) for s in (0.3, 0.9, 0.0009, 0.001, 0.5)))
-    assert select(row, probs, DETECTION, RELEASE).rois.tolist() == [1, 4, 0, 3]
-    three = replace(DETECTION, max_detections=3)
-    assert select(row, probs, three, RELEASE).rois.tolist() == [1, 4, 0]
-    half = replace(DETECTION, min_score=0.5)
-    assert select(row, probs, half, RELEASE).rois.tolist() == [1, 4]
-
-
-@pytest.mark.parametrize("name", SETTINGS)
-def test_nothing_to_select(name):
-    conventions = SETTINGS[name]
-    for boxes, probs in (
-        (boxes_of(), torch.zeros(0, 4)),
-        (TWO, probabilities((1, 0, 0, 0), (1, 0, 0, 0))),
-    ):
-        selection, crops = run(boxes, probs, {}, DETECTION, conventions)
-        assert crops == []
-        assert selection.rois.shape == selection.voters.shape == (0,)
-        assert selection.rois.dtype == selection.labels.dtype == torch.int64
-
-
-# Whose mask
-
-
-def test_mask_category():
-    probs = probabilities((0.1, 0.3, 0.6), (0.5, 0.4, 0.1))
-    selection = select(TWO, probs, DETECTION, RELEASE)
-    # detections: RoI 0 as 2, RoI 1 as 1; both RoIs vote on both
-    assert selection.labels.tolist() == [2, 1]
-    for category, expected in {
-        "best-foreground": {(0, 2), (1, 1)},
-        "best-any": {(0, 2), (1, 0)},
-        "voted": {(0, 1), (0, 2), (1, 1), (1, 2)},
-    }.items():
-        conventions = replace(RELEASE, mask_category=category)
-        rois, classes, grid_of = voting_pairs(selection, probs, conventions)
-        pairs = list(zip(rois.tolist(), classes.tolist(), strict=True))
-        assert set(pairs) == expected
-        assert len(pairs) == len(expected)
-        # each vote uses a grid of its own voter
-        assert torch.equal(rois[grid_of], selection.voters)
-        if category == "voted":
-            assert torch.equal(classes[grid_of], selection.labels[selection.voter_of])
-
-
-def test_mask_category_changes_the_mask():
-    probs = probabilities((0.5, 0.1, 0.4))
-    box = boxes_of((0, 0, 8, 8))
-    shares = {0: 2, 1: 4, 2: 6}  # columns of foreground by category
-    grids = {}
-    for category, columns in shares.items():
-        values = np.zeros((8, 8), dtype=np.float32)
-        values[:, :columns] = 1
-        grids[0, category] = Grid(values=values, extent=(0, 0, 8, 8), window=(0, 0, 8, 8))
-    expected = {"best-foreground": [6, 6], "best-any": [2, 2], "voted": [6, 4]}
-    for category, widths in expected.items():
-        conventions = replace(DIRECT, mask_category=category)
-        selection, crops = run(box, probs, grids, DETECTION, conventions)
-        assert selection.labels.tolist() == [2, 1]
-        assert [crop.bits.shape[1] for crop in crops] == widths
-
-
-# How votes become a mask
-
-
-def two_voters(first, second, scores):
-    """Two RoIs with the same box of 4 x 4 px and constant masks."""
-    window = (0, 0, 4, 4)
-    grids = {
-        (i, 1): Grid(values=np.full((4, 4), v, dtype=np.float32), extent=window, window=window)
-        for i, v in enumerate((first, second))
-    }
-    probs = probabilities(*((1 - s, s) for s in scores))
-    return boxes_of(window, window), probs, grids
-
-
-def test_binary_votes_or_probabilities():
-    # mean probability 0.5 * 0.45 + 0.5 * 0.1 = 0.275; of the binary masks it is 0.5
-    case = two_voters(0.45, 0.1, (0.6, 0.6))
-    assert run(*case)[1][0].bits.all()
-    assert run(*case, conventions=replace(RELEASE, vote="probability"))[1] == [None]
-    # 0.9 * 0.3 + 0.1 * 1.0 = 0.37 and 0.1: neither; 0.6 * 0.3 + 0.4 * 1 = 0.58 and 0.4
-    case = two_voters(0.3, 1.0, (0.9, 0.1))
-    assert run(*case)[1] == [None]
-    case = two_voters(0.3, 1.0, (0.9, 0.3))
-    assert run(*case)[1] == [None]
-    assert run(*case, conventions=replace(RELEASE, vote="probability"))[1][0].bits.all()
-
-
-def test_foreground_at_exactly_the_threshold():
-    recipe = replace(DETECTION, mask_threshold=0.5)
-    for conventions in (DIRECT, RELEASE, replace(DIRECT, vote="probability")):
-        case = two_voters(0.5, 0.5, (0.6, 0.3))
-        assert run(*case, recipe, conventions)[1][0].bits.all()
-        above = replace(conventions, foreground_at_equal=False)
-        assert run(*case, recipe, above)[1] == [None]
-
-
-def test_stored_mask_at_exactly_the_threshold():
-    # the binary votes of the second RoI are half of the weight: the voted mask is 0.5 everywhere
-    recipe = replace(DETECTION, mask_threshold=0.5)
-    above = replace(RELEASE, stored_at_equal=False)
-    case = two_voters(0.0, 1.0, (0.6, 0.6))
-    assert run(*case, recipe)[1][0].bits.all()
-    assert run(*case, recipe, above)[1] == [None]
-    # what is not stored is not enlarged again
-    direct = replace(above, store_grid=False)
-    assert run(*case, recipe, direct)[1][0].bits.all()
-
-
-def test_stored_grid():
-    # a comb of single pixels survives at full resolution, not through 5 x 5 samples
-    values = np.zeros((20, 20), dtype=np.float32)
-    values[:, ::2] = 1
-    values[:, -1] = 1
-    box = (4, 6, 24, 26)
-    grids = {(0, 1): Grid(values=values, extent=box, window=box)}
-    case = boxes_of(box), probabilities((0.1, 0.9)), grids
-    (direct,) = run(*case, conventions=DIRECT)[1]
-    assert (direct.top, direct.left) == (6, 4)
-    assert (direct.bits == (values > 0.4)).all()
-    (stored,) = run(*case, grid_size=5)[1]
-    assert not (paste(stored) == paste(direct)).all()
-    # one sample a pixel holds everything
-    (fine,) = run(*case, grid_size=20)[1]
-    assert (paste(fine) == paste(direct)).all()
-
-
-def test_stored_box_is_tight():
-    # foreground in a quarter of the box: the samples go there
-    values = np.zeros((20, 20), dtype=np.float32)
-    values[2:9, 11:19] = 1
-    box = (0, 0, 20, 20)
-    case = boxes_of(box), probabilities((0.1, 0.9)), {(0, 1): Grid(values, box, box)}
-    (crop,) = run(*case, grid_size=3)[1]
-    assert (crop.top, crop.left, crop.bits.shape) == (2, 11, (7, 8))
-    assert crop.bits.all()
-
-
-@pytest.mark.parametrize("conventions", [RELEASE, DIRECT], ids=["stored", "direct"])
-def test_single_pixel(conventions):
-    window = (43, 35, 44, 36)
-    grids = {(0, 1): Grid(np.ones((21, 21), dtype=np.float32), window, window)}
-    (crop,) = run(boxes_of(window), probabilities((0.1, 0.9)), grids, conventions=conventions)[1]
-    assert (crop.top, crop.left, crop.bits.tolist()) == (35, 43, [[True]])
 
 
 def test_order_of_the_rois_does_not_matter():
@@ -640,9 +272,8 @@ def test_golden_mask_aggregation(shared):
         values=torch.from_numpy(file["seg_prob"]),
         shapes=torch.full((3, 2), 21),
         extents=windows.float(),
-        windows=windows,
     )
-    selection = voting.Selection(
+    selection = Selection(
         rois=torch.tensor([0]),
         labels=torch.tensor([1]),
         scores=torch.tensor([0.9]),
@@ -653,19 +284,22 @@ def test_golden_mask_aggregation(shared):
     ballot = counting.Ballot(
         selection=selection,
         grids=grids,
+        windows=windows,
         grid_of=torch.arange(3),
-        windows=torch.tensor([[0, 0, 70, 50]]),
         recipe=replace(DETECTION, mask_threshold=float(file["binary_thresh"])),
         conventions=RELEASE,
     )
-    mean = counting._mean_of_votes(ballot, torch.tensor([0]), (50, 70))[0].numpy()
+    whole = torch.tensor([[0, 0, 70, 50]])
+    mean = counting._mean_of_votes(ballot, whole, torch.tensor([0]), (50, 70))[0].numpy()
     top, left, bottom, right = file["cv2_bbox"][0].astype(int)
     np.testing.assert_allclose(mean[top:bottom, left:right], file["cv2_mask"][0], atol=1e-6)
     rows, columns = np.nonzero(mean >= 0.4)
     tight = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
     assert tight == (top, left, bottom, right)
     sure = replace(DETECTION, mask_score=True)
-    voted = vote(selection, grids, torch.arange(3), sure, DIRECT, grid_size=21)
+    crops, certainty = voting.vote(
+        selection, grids, windows, torch.arange(3), sure, DIRECT, grid_size=21
+    )
     inside = file["cv2_mask"][0] >= 0.4
-    assert (voted.crops[0].bits == inside).all()
-    assert voted.certainty == pytest.approx(file["cv2_mask"][0][inside].mean(), abs=1e-6)
+    assert (crops[0].bits == inside).all()
+    assert certainty == pytest.approx(file["cv2_mask"][0][inside].mean(), abs=1e-6)

@@ -18,7 +18,7 @@ from fcis.ops.roi_sampling import RoIs
 def slow_loss(model, batch, recipe):
     """Return the mean over images of all five terms, and each image's chosen RoIs."""
     output, maps = model(batch.images)
-    proposals = model.propose(output, batch.images)
+    proposals = model.rpn_proposals(output, batch.images)
     totals, chosen = [], []
     for image, truth in enumerate(batch.truths):
         mine = [

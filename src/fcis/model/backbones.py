@@ -33,8 +33,8 @@ def build_backbone(
         InputError: a value of the recipe is out of range, or the ImageNet weights cannot be had
             or have other shapes.
     """
-    if recipe.kind not in BACKBONES:
+    if recipe.network not in BACKBONES:
         raise InputError(
-            f"backbone.kind: expected one of {', '.join(BACKBONES)}, got {recipe.kind!r}"
+            f"backbone.network: expected one of {', '.join(BACKBONES)}, got {recipe.network!r}"
         )
-    return BACKBONES[recipe.kind](recipe, fetch=fetch, stem_eps=stem_eps, conv5=conv5)
+    return BACKBONES[recipe.network](recipe, fetch=fetch, stem_eps=stem_eps, conv5=conv5)

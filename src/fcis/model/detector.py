@@ -6,76 +6,43 @@ knows of it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor, nn
 
 from fcis.core.boxes import clip_boxes, decode_boxes, large_enough, to_original
+from fcis.core.masks import MaskCrop
 from fcis.imaging.instances import Instances
 from fcis.model.backbone import Backbone, Conv5
 from fcis.model.backbones import build_backbone
 from fcis.model.joint import dense_grids, inside_probability
-from fcis.model.rpn import RPN, propose
+from fcis.model.rpn import RPN, find_proposals
 from fcis.model.soft_suppression import soft_scores
-from fcis.model.voting import (
-    MaskGrids,
-    Selection,
-    VotedMasks,
-    select,
-    vote,
-    voting_pairs,
-    whole_pixels,
-)
+from fcis.model.voting import select, vote, voting_pairs, whole_pixels
 from fcis.recipe.types import ModelRecipe
-from fcis.structures import Features, ImageBatch, Proposals, RoIMasks, RoIScores, RPNOutput
+from fcis.structures import (
+    Features,
+    Frame,
+    ImageBatch,
+    MaskGrids,
+    Proposals,
+    RoIMasks,
+    RoIScores,
+    RPNOutput,
+    Selection,
+)
 
 Maps = TypeVar("Maps")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """One image and its place among the pixels of the network.
-
-    Attributes:
-        size: (height, width) of the resized image.
-        scale: resized over original size, (height, width) order.
-        original: (height, width) of the image as it was read.
-    """
-
-    size: Int[Tensor, " 2"]
-    scale: Float[Tensor, " 2"]
-    original: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoIGrids:
-    """Inside probabilities of RoIs, one grid each.
-
-    Attributes:
-        values: zero beyond a grid's own shape.
-        shapes: (rows, columns) of each grid.
-        extents: the box that a grid covers evenly, in pixels of the resized image.
-    """
-
-    values: Float[Tensor, "roi row column"]
-    shapes: Int[Tensor, "roi 2"]
-    extents: Float[Tensor, "roi 4"]
-
-
-ReadGrids = Callable[[Tensor, Tensor], RoIGrids]
+ReadGrids = Callable[[Tensor, Tensor], MaskGrids]
 """Returns the grids of RoIs of one image, given their boxes and a category each."""
-
-
-def frame_of(batch: ImageBatch, image: int) -> Frame:
-    """Return the frame of one image of a batch."""
-    height, width = (int(n) for n in batch.original_sizes[image])
-    return Frame(size=batch.sizes[image], scale=batch.scales[image], original=(height, width))
 
 
 class Detector(nn.Module, ABC, Generic[Maps]):
@@ -86,10 +53,12 @@ class Detector(nn.Module, ABC, Generic[Maps]):
     Attributes:
         class_layers: what the names of the arrays begin with that belong to certain categories.
         masks_fill_boxes: a RoI's mask covers its box and nothing else.
+        is_folded: convolutions have taken up norms, so that its arrays are no weights any more.
     """
 
     class_layers: tuple[str, ...] = ("head.classes.",)
     masks_fill_boxes: bool = True
+    is_folded: bool = False
 
     def __init__(self, recipe: ModelRecipe, *, fetch: bool = False, conv5: Conv5 = "image") -> None:
         super().__init__()
@@ -134,29 +103,30 @@ class Detector(nn.Module, ABC, Generic[Maps]):
         features = self.backbone(batch)
         return self.rpn(features), self.maps(features)
 
-    def propose(self, output: RPNOutput, batch: ImageBatch) -> Proposals:
+    def rpn_proposals(self, output: RPNOutput, batch: ImageBatch) -> Proposals:
         """Return the regions of interest that the RPN finds; they carry no gradient."""
-        return propose(
-            output,
-            batch.sizes.to(torch.float32),
-            batch.scales,
-            self.recipe.rpn,
-            self.recipe.conventions,
-        )
+        sizes = batch.sizes.to(torch.float32)
+        with torch.no_grad():
+            return find_proposals(
+                output, sizes, batch.scales, self.recipe.rpn, self.recipe.conventions
+            )
 
-    def proposals(self, output: RPNOutput, maps: Maps, batch: ImageBatch) -> Proposals:
-        """Return the regions of interest in which instances are looked for."""
-        return self.propose(output, batch)
+    def find_rois(self, output: RPNOutput, maps: Maps, batch: ImageBatch) -> Proposals:
+        """Return the regions of interest in which instances are looked for: the RPN's."""
+        return self.rpn_proposals(output, batch)
 
     @torch.inference_mode()
     def detect(self, batch: ImageBatch) -> list[Instances]:
         """Return the instances of each image, in pixels of the original image, best first."""
         output, maps = self(batch)
-        proposals = self.proposals(output, maps, batch)
+        proposals = self.find_rois(output, maps, batch)
         boxes, image_index, probabilities = self.score(maps, proposals, batch)
         return [
-            self._instances(
-                maps, boxes[image_index == i], probabilities[image_index == i], batch, i
+            self.assemble_instances(
+                boxes[image_index == i],
+                probabilities[image_index == i],
+                batch.frame(i),
+                partial(self.mask_grids, maps, i),
             )
             for i in range(len(batch.sizes))
         ]
@@ -193,22 +163,22 @@ class Detector(nn.Module, ABC, Generic[Maps]):
         keep_pixel = self.recipe.conventions.box_clip == "last-pixel"
         return clip_boxes(decode_boxes(boxes, deltas), sizes.to(boxes), keep_pixel=keep_pixel)
 
-    def grids(
+    def mask_grids(
         self,
         maps: Maps,
         image: int,
         boxes: Float[Tensor, "roi 4"],
         classes: Int[Tensor, " roi"],
-    ) -> RoIGrids:
+    ) -> MaskGrids:
         """Return the masks of RoIs of one image, for one category a RoI."""
         masks = self.mask_rois(maps, boxes, torch.full_like(classes, image), classes)
-        return RoIGrids(
+        return MaskGrids(
             values=dense_grids(masks, inside_probability(masks)),
             shapes=masks.shapes,
             extents=masks.extents.to(boxes),
         )
 
-    def instances(
+    def assemble_instances(
         self,
         boxes: Float[Tensor, "roi 4"],
         probabilities: Float[Tensor, "roi class"],
@@ -246,31 +216,30 @@ class Detector(nn.Module, ABC, Generic[Maps]):
             extents = windows.to(boxes)
         else:
             extents = found.extents / frame.scale.flip(0).repeat(2)
-        grids = MaskGrids(
-            values=found.values, shapes=found.shapes, extents=extents, windows=windows
+        grids = replace(found, extents=extents)
+        crops, certainty = vote(
+            selection, grids, windows, grid_of, recipe, conventions, grid_size=self.mask_size
         )
-        voted = vote(selection, grids, grid_of, recipe, conventions, grid_size=self.mask_size)
-        return self._collect(selection, voted, (height, width))
+        return self._collect(selection, crops, certainty, (height, width))
 
-    def _instances(
-        self, maps: Maps, boxes: Tensor, probabilities: Tensor, batch: ImageBatch, image: int
+    def _collect(
+        self,
+        selection: Selection,
+        crops: Sequence[MaskCrop | None],
+        certainty: Float32[np.ndarray, " detection"] | None,
+        size: tuple[int, int],
     ) -> Instances:
-        """Return what RoIs of one image of a batch amount to, their masks read from its maps."""
-        read = partial(self.grids, maps, image)
-        return self.instances(boxes, probabilities, frame_of(batch, image), read)
-
-    def _collect(self, selection: Selection, voted: VotedMasks, size: tuple[int, int]) -> Instances:
         """Return the detections whose mask is not empty, best first."""
         recipe = self.recipe.detection
         scores = selection.scores.cpu().numpy().astype("float32")
-        if voted.certainty is not None:
-            scores = scores * voted.certainty
-        found = [i for i, crop in enumerate(voted.crops) if crop is not None]
+        if certainty is not None:
+            scores = scores * certainty
+        found = [i for i, crop in enumerate(crops) if crop is not None]
         instances = Instances(
             size=size,
             scores=scores[found],
             labels=selection.labels.cpu().numpy().astype("int64")[found],
-            crops=tuple(crop for crop in voted.crops if crop is not None),
+            crops=tuple(crop for crop in crops if crop is not None),
             class_names=("background", *self.recipe.class_names),
             category_ids=(0, *self.recipe.category_ids),
         )

@@ -33,6 +33,7 @@ def fold_norms(model: Detector) -> Detector:
                 _fold(conv, child)
                 # the children of a block call each other by name
                 parent.add_module(name, nn.Identity())
+                model.is_folded = True
                 conv = None
     return model
 

@@ -4,7 +4,6 @@ Masks are enlarged as products of matrices: `rows @ grid @ columns.T`, where `ro
 bilinear weights of a window's pixel rows. Knows nothing of scores, categories and votes.
 """
 
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -15,32 +14,28 @@ from torch import Tensor
 from fcis.core.masks import MaskCrop
 from fcis.recipe.conventions import Conventions
 from fcis.recipe.types import DetectionRecipe
+from fcis.structures import MaskGrids
 
 _Values = TypeVar("_Values", Tensor, np.ndarray)
 _LEAST_SPAN = 1e-6  # px
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaskGrids:
-    """Inside probabilities of voters, one grid each.
-
-    Attributes:
-        values: zero beyond a grid's own shape.
-        shapes: (rows, columns) of each grid.
-        extents: the box that a grid covers evenly.
-        windows: the box of whole pixels to which it is cut; it may be empty.
-    """
-
-    values: Float[Tensor, "grid row column"]
-    shapes: Int[Tensor, "grid 2"]
-    extents: Float[Tensor, "grid 4"]
-    windows: Int[Tensor, "grid 4"]
-
-
 def enlarge(
-    grids: MaskGrids, grid: Tensor, corner: Tensor, size: tuple[int, int]
+    grids: MaskGrids,
+    windows: Int[Tensor, "grid 4"],
+    grid: Int[Tensor, " vote"],
+    corner: Int[Tensor, "vote 2"],
+    size: tuple[int, int],
 ) -> Float[Tensor, "vote height width"]:
-    """Return grids enlarged to pixels, zero outside each grid's own window."""
+    """Return grids enlarged to pixels, zero outside each grid's own window.
+
+    Args:
+        grids: all of them.
+        windows: the box of whole pixels to which each is cut; it may be empty.
+        grid: which of them are enlarged.
+        corner: (left, top) of what is returned of each, in the pixels of the extents.
+        size: (height, width) of that.
+    """
     axes = []
     for axis, (length, side) in enumerate(zip(size[::-1], (1, 0), strict=True)):
         pixel = corner[:, axis, None] + torch.arange(length, device=corner.device)
@@ -51,7 +46,7 @@ def enlarge(
         span = (end - start).clamp(min=_LEAST_SPAN)
         place = (pixel + 0.5 - start) / span * count - 0.5
         weights = bilinear_weights(place, count, grids.values.shape[1 + side])
-        window = grids.windows[grid]
+        window = windows[grid]
         own = (pixel >= window[:, axis, None]) & (pixel < window[:, axis + 2, None])
         axes.append((weights * own[..., None]).to(grids.values))
     columns, rows = axes

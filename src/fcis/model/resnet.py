@@ -106,9 +106,7 @@ class ResNet(Backbone):
         return cells
 
 
-def build_resnet(
-    recipe: BackboneRecipe, *, fetch: bool, stem_eps: float, conv5: Conv5
-) -> ResNet:
+def build_resnet(recipe: BackboneRecipe, *, fetch: bool, stem_eps: float, conv5: Conv5) -> ResNet:
     """Return the ResNet of a recipe; arguments and errors are those of `build_backbone`.
 
     Convolutions start from He's normal initialisation (fan out), all scales at one. timm's zero

@@ -80,22 +80,7 @@ class RPN(nn.Module):
         )
 
 
-@torch.no_grad()
-def propose(
-    output: RPNOutput,
-    sizes: Float[Tensor, "image 2"],
-    scales: Float[Tensor, "image 2"],
-    recipe: RPNRecipe,
-    conventions: Conventions,
-) -> Proposals:
-    """Return the best proposals of each image, best first; they carry no gradient.
-
-    `traced_proposals` says how they are found.
-    """
-    return traced_proposals(output, sizes, scales, recipe, conventions)
-
-
-def traced_proposals(
+def find_proposals(
     output: RPNOutput,
     sizes: Float[Tensor, "image 2"],
     scales: Float[Tensor, "image 2"],

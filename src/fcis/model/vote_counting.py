@@ -14,34 +14,14 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from fcis.model.pasting import MaskGrids, enlarge, foreground
+from fcis.model.pasting import enlarge, foreground
 from fcis.recipe.conventions import Conventions
 from fcis.recipe.types import DetectionRecipe
+from fcis.structures import MaskGrids, Selection
 
 _CHUNK = 1 << 24  # values of enlarged masks held at once, all detections together
 _CACHED = 1 << 18  # values of masks that are enlarged together on a CPU: about what a cache holds
 _SMALL = 32  # px; smaller windows are not told apart
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Kept detections and who votes on them, for one image.
-
-    Attributes:
-        rois: the RoI that each detection comes from, best score first.
-        labels: 1..C.
-        scores: probability of that category.
-        voter_of: for each vote, which detection it is for.
-        voters: for each vote, the RoI that votes.
-        weights: of the votes; those for one detection sum to 1.
-    """
-
-    rois: Int[Tensor, " detection"]
-    labels: Int[Tensor, " detection"]
-    scores: Float[Tensor, " detection"]
-    voter_of: Int[Tensor, " vote"]
-    voters: Int[Tensor, " vote"]
-    weights: Float[Tensor, " vote"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,21 +31,24 @@ class Ballot:
     Attributes:
         selection: detections and votes.
         grids: masks of the voters.
+        windows: the box of whole pixels to which each grid is cut; it may be empty.
         grid_of: the grid that each vote uses.
-        windows: for each detection the pixels that any of its voters covers.
         recipe: `mask_threshold`.
         conventions: `vote`, `foreground_at_equal`.
     """
 
     selection: Selection
     grids: MaskGrids
+    windows: Int[Tensor, "grid 4"]
     grid_of: Int[Tensor, " vote"]
-    windows: Int[Tensor, "detection 4"]
     recipe: DetectionRecipe
     conventions: Conventions
 
-    def brought(self, masks: Float[Tensor, "n h w"]) -> Shaped[Tensor, "n h w"]:
-        """Return what enlarged masks bring to a vote: themselves, or their foreground."""
+    def brought(
+        self, grid: Int[Tensor, " n"], corner: Int[Tensor, "n 2"], size: tuple[int, int]
+    ) -> Shaped[Tensor, "n h w"]:
+        """Return what grids bring to a vote: masks in windows of a size, or their foreground."""
+        masks = enlarge(self.grids, self.windows, grid, corner, size)
         if self.conventions.vote != "binary":
             return masks
         return foreground(masks, self.recipe, at_equal=self.conventions.foreground_at_equal)
@@ -75,11 +58,11 @@ Count = tuple[list[int], list[list[int]], Float[Tensor, "n h w"]]
 """Detections, the corner (left, top) of each, and the weighted means of their voters' masks."""
 
 
-def union_windows(selection: Selection, grids: MaskGrids, grid_of: Tensor) -> Tensor:
+def union_windows(ballot: Ballot) -> Int[Tensor, "detection 4"]:
     """Return for each detection the pixels that any of its voters covers."""
-    count = len(selection.rois)
-    index = selection.voter_of[:, None].expand(-1, 2)
-    boxes = grids.windows[grid_of]
+    count = len(ballot.selection.rois)
+    index = ballot.selection.voter_of[:, None].expand(-1, 2)
+    boxes = ballot.windows[ballot.grid_of]
     start = boxes.new_zeros((count, 2)).scatter_reduce_(
         0, index, boxes[:, :2], "amin", include_self=False
     )
@@ -129,28 +112,28 @@ def _similar(
 
 def count_together(ballot: Ballot) -> Iterator[Count]:
     """Yield detections of similar size, in their windows and zero beyond."""
-    windows = ballot.windows
-    for chunk in _chunks(ballot.selection, windows):
-        sides = (windows[chunk, 2:] - windows[chunk, :2]).amax(dim=0)
+    unions = union_windows(ballot)
+    for chunk in _chunks(ballot.selection, unions):
+        sides = (unions[chunk, 2:] - unions[chunk, :2]).amax(dim=0)
         # voters without a pixel leave none
         height, width = sides.clamp(min=1).flip(0).tolist()
-        mean = _mean_of_votes(ballot, chunk, (height, width))
-        yield chunk.tolist(), windows[chunk, :2].tolist(), mean
+        mean = _mean_of_votes(ballot, unions, chunk, (height, width))
+        yield chunk.tolist(), unions[chunk, :2].tolist(), mean
 
 
 def _mean_of_votes(
-    ballot: Ballot, chunk: Tensor, size: tuple[int, int]
+    ballot: Ballot, unions: Tensor, chunk: Tensor, size: tuple[int, int]
 ) -> Float[Tensor, "detection height width"]:
     """Return the weighted mean of the voters' masks in each detection's window."""
-    selection, windows = ballot.selection, ballot.windows
-    position = torch.full((len(windows),), -1, device=windows.device)
-    position[chunk] = torch.arange(len(chunk), device=windows.device)
+    selection = ballot.selection
+    position = torch.full((len(unions),), -1, device=unions.device)
+    position[chunk] = torch.arange(len(chunk), device=unions.device)
     vote = (position[selection.voter_of] >= 0).nonzero()[:, 0]
     mean = ballot.grids.values.new_zeros((len(chunk), *size))
     # one detection may have more votes than fit at once
     for part in vote.split(max(1, _CHUNK // max(1, size[0] * size[1]))):
-        corner = windows[selection.voter_of[part], :2]
-        masks = ballot.brought(enlarge(ballot.grids, ballot.grid_of[part], corner, size))
+        corner = unions[selection.voter_of[part], :2]
+        masks = ballot.brought(ballot.grid_of[part], corner, size)
         masks = masks * selection.weights[part, None, None].to(mean)
         mean.index_add_(0, position[selection.voter_of[part]], masks)
     return mean
@@ -162,34 +145,36 @@ def count_in_turn(ballot: Ballot) -> Iterator[Count]:
     order = selection.voter_of.argsort(stable=True)
     used = ballot.grid_of[order].tolist()
     weights = selection.weights[order].to(ballot.grids.values).numpy()
-    boxes, windows = ballot.grids.windows.tolist(), ballot.windows.tolist()
-    mean, current = np.zeros((0, 0), dtype=weights.dtype), -1
+    boxes, unions = ballot.windows.tolist(), union_windows(ballot).tolist()
+    mean, current, corner = np.zeros((0, 0), dtype=weights.dtype), -1, (0, 0)
     masks: dict[int, Shaped[np.ndarray, "h w"]] = {}
     ends = {part.start: part.stop for part in _parts(used, boxes)}
     for vote, detection in enumerate(selection.voter_of[order].tolist()):
         if vote in ends:
             masks = _enlarged(ballot, sorted(set(used[vote : ends[vote]])))
-        left, top, right, bottom = windows[detection]
+        left, top, right, bottom = unions[detection]
         if detection != current:
-            yield from _reached(ballot, current, mean)
+            yield from _reached(ballot, current, corner, mean)
             mean, current = np.zeros((bottom - top, right - left), dtype=mean.dtype), detection
+            corner = (left, top)
         mask = masks.get(used[vote])
         if mask is not None:
             x0, y0, x1, y1 = boxes[used[vote]]
             window = mean[y0 - top : y1 - top, x0 - left : x1 - left]
             window += mask * weights[vote]
-    yield from _reached(ballot, current, mean)
+    yield from _reached(ballot, current, corner, mean)
 
 
-def _reached(ballot: Ballot, detection: int, mean: Float[np.ndarray, "h w"]) -> Iterator[Count]:
+def _reached(
+    ballot: Ballot, detection: int, corner: Sequence[int], mean: Float[np.ndarray, "h w"]
+) -> Iterator[Count]:
     """Yield one detection cut to its foreground, unless it has none."""
     bits = foreground(mean, ballot.recipe, at_equal=ballot.conventions.foreground_at_equal)
     rows, columns = np.flatnonzero(bits.any(axis=1)), np.flatnonzero(bits.any(axis=0))
     if len(rows):
-        left, top = ballot.windows[detection, :2].tolist()
         cut = mean[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        corner = [left + int(columns[0]), top + int(rows[0])]
-        yield [detection], [corner], torch.from_numpy(np.ascontiguousarray(cut))[None]
+        place = [corner[0] + int(columns[0]), corner[1] + int(rows[0])]
+        yield [detection], [place], torch.from_numpy(np.ascontiguousarray(cut))[None]
 
 
 def _parts(used: Sequence[int], boxes: Sequence[Sequence[int]]) -> Iterator[range]:
@@ -212,7 +197,7 @@ def _parts(used: Sequence[int], boxes: Sequence[Sequence[int]]) -> Iterator[rang
 
 def _enlarged(ballot: Ballot, wanted: Sequence[int]) -> dict[int, Shaped[np.ndarray, "h w"]]:
     """Return what each grid brings to a vote, in its own window; nothing for empty windows."""
-    boxes = ballot.grids.windows[list(wanted)]
+    boxes = ballot.windows[list(wanted)]
     sides = (boxes[:, 2:] - boxes[:, :2]).tolist()
     seen = [n for n, (width, height) in enumerate(sides) if width > 0 and height > 0]
     masks: dict[int, Shaped[np.ndarray, "h w"]] = {}
@@ -220,7 +205,7 @@ def _enlarged(ballot: Ballot, wanted: Sequence[int]) -> dict[int, Shaped[np.ndar
         chunk = [seen[n] for n in part]
         size = max(sides[n][1] for n in chunk), max(sides[n][0] for n in chunk)
         index = torch.tensor([wanted[n] for n in chunk])
-        pixels = ballot.brought(enlarge(ballot.grids, index, boxes[chunk, :2], size)).numpy()
+        pixels = ballot.brought(index, boxes[chunk, :2], size).numpy()
         for n, mask in zip(chunk, pixels, strict=True):
             width, height = sides[n]
             masks[wanted[n]] = mask[:height, :width]

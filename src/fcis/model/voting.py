@@ -5,8 +5,6 @@ score for its category (Paper: 2.3, Inference; reference: 5.2, 5.3). All boxes h
 pixels of the original image.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
@@ -14,32 +12,12 @@ from torch import Tensor
 
 from fcis.core.boxes import box_iou
 from fcis.core.masks import MaskCrop
-from fcis.model.pasting import MaskGrids, foreground, through_grid, tight_crop
+from fcis.model.pasting import foreground, through_grid, tight_crop
 from fcis.model.rpn import suppress
-from fcis.model.vote_counting import (
-    Ballot,
-    Selection,
-    count_in_turn,
-    count_together,
-    union_windows,
-)
+from fcis.model.vote_counting import Ballot, count_in_turn, count_together
 from fcis.recipe.conventions import Conventions
 from fcis.recipe.types import DetectionRecipe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VotedMasks:
-    """What the votes on detections amount to, in their order.
-
-    Attributes:
-        crops: masks; None where no pixel reaches the threshold.
-        certainty: mean inside probability of the pixels that do, 0 where none does; None unless
-            `mask_score` asks for it.
-    """
-
-    crops: list[MaskCrop | None]
-    certainty: Float32[np.ndarray, " detection"] | None
-
+from fcis.structures import MaskGrids, Selection
 
 _CANDIDATES = 2  # times `max_detections` that are voted on where masks decide which of them stay
 
@@ -157,18 +135,23 @@ def whole_pixels(boxes: Float[Tensor, "n 4"], *, by_edges: bool = False) -> Int[
 def vote(
     selection: Selection,
     grids: MaskGrids,
+    windows: Int[Tensor, "grid 4"],
     grid_of: Int[Tensor, " vote"],
     recipe: DetectionRecipe,
     conventions: Conventions,
     *,
     grid_size: int,
     together: bool | None = None,
-) -> VotedMasks:
+) -> tuple[list[MaskCrop | None], Float32[np.ndarray, " detection"] | None]:
     """Return the mask of each detection, and how certain its pixels are.
+
+    A mask is None where no pixel reaches the threshold. The certainty is the mean inside
+    probability of the pixels that do, 0 where none does; None unless `mask_score` asks for it.
 
     Args:
         selection: detections and votes.
-        grids: masks of the voters.
+        grids: masks of the voters, extents in pixels of the original image.
+        windows: the box of whole pixels to which each grid is cut.
         grid_of: the grid that each vote uses.
         recipe: `mask_threshold`, `mask_score`.
         conventions: `vote`, `store_grid`, `foreground_at_equal`, `stored_at_equal`.
@@ -183,8 +166,8 @@ def vote(
     ballot = Ballot(
         selection=selection,
         grids=grids,
+        windows=windows,
         grid_of=grid_of,
-        windows=union_windows(selection, grids, grid_of),
         recipe=recipe,
         conventions=conventions,
     )
@@ -203,4 +186,4 @@ def vote(
         pixels = bits.cpu().numpy()
         for detection, (left, top), mask in zip(detections, corners, pixels, strict=True):
             masks[detection] = tight_crop(mask, left=left, top=top)
-    return VotedMasks(crops=masks, certainty=certainty)
+    return masks, certainty

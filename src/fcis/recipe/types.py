@@ -27,7 +27,7 @@ class BackboneRecipe:
     """What is computed on whole images: a ResNet whose conv5 keeps conv4's stride (Paper: 2.3).
 
     Attributes:
-        kind: name of a backbone in `model/backbones.py`, of which the others are fields.
+        network: name of a backbone in `model/backbones.py`, of which the others are fields.
         depths: blocks of conv2_x .. conv5_x.
         widths: convolution widths of conv2_x .. conv5_x; bottleneck blocks put out four times it.
         variant: `v1` has the stride in the first 1x1 and an unpadded ceil-mode max-pool.
@@ -40,7 +40,7 @@ class BackboneRecipe:
             (stride 8) or conv2 (stride 4). The paper has none.
     """
 
-    kind: str = "resnet"
+    network: str = "resnet"
     depths: tuple[int, int, int, int] = (3, 4, 23, 3)
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     block: Literal["basic", "bottleneck"] = "bottleneck"

@@ -47,7 +47,7 @@ def rfcn_terms(
     generators = generators_of(batch, recipe)
     output, maps = model.detection(batch.images)
     terms = rpn_terms(output, batch, recipe, generators)
-    rois = sampled_rois(model.propose(output, batch.images), batch, recipe, generators)
+    rois = sampled_rois(model.rpn_proposals(output, batch.images), batch, recipe, generators)
     scores = score_rois(maps, rois.boxes, rois.image_index, recipe.model)
     classes, boxes = score_losses(scores, rois, recipe)
     losses = RoILosses(classes=classes, masks=torch.zeros_like(classes), boxes=boxes)

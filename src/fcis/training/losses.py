@@ -71,7 +71,7 @@ def compute_losses(model: Detector[Maps], batch: TrainingBatch, recipe: Recipe) 
     generators = generators_of(batch, recipe)
     output, maps = model(batch.images)
     terms = rpn_terms(output, batch, recipe, generators)
-    rois = sampled_rois(model.propose(output, batch.images), batch, recipe, generators)
+    rois = sampled_rois(model.rpn_proposals(output, batch.images), batch, recipe, generators)
     classes, masks, boxes = image_losses(
         roi_losses(model, maps, rois, batch, recipe), rois, recipe, len(batch.truths)
     )

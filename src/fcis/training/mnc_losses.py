@@ -62,7 +62,7 @@ def mnc_losses(model: MNC, batch: TrainingBatch, recipe: Recipe) -> Losses:
     output, maps = model(batch.images)
     terms = rpn_terms(output, batch, recipe, generators)
     traced = replace(output, deltas=bounded_gradient(output.deltas, delta_bound(batch, recipe)))
-    rois = sampled_rois(model.propose(traced, batch.images), batch, recipe, generators)
+    rois = sampled_rois(model.rpn_proposals(traced, batch.images), batch, recipe, generators)
     if recipe.training.targets.ohem:
         rois = hardest_rois(model, maps, rois, batch, recipe)
     found: CascadeOutput | None = None

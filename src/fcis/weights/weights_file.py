@@ -79,8 +79,7 @@ def save_weights(path: Path, model: nn.Module, info: WeightsInfo) -> None:
         ValueError: the model's norms have been folded into its convolutions.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in _state(model).items()}
-    has_norms = any(name.endswith("running_mean") for name in state)
-    if isinstance(model, Detector) and model.recipe.backbone.norm != "group" and not has_norms:
+    if isinstance(model, Detector) and model.is_folded:
         raise ValueError("model: its norms are folded into convolutions; load it with fold=False")
     write_arrays(path, state, info)
 
@@ -286,9 +285,9 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
 def _check_backbone(path: Path, info: WeightsInfo, model: Detector) -> None:
     """Refuse a backbone whose arrays fit in part or in shape alone."""
     found, wanted = info.model.backbone, model.recipe.backbone
-    names = ("kind", *model.backbone.meanings)
+    names = ("network", *model.backbone.meanings)
     if info.is_backbone:
-        names = ("kind", *model.backbone.sizes, *model.backbone.meanings)
+        names = ("network", *model.backbone.sizes, *model.backbone.meanings)
         if wanted.norm == "group":
             raise InputError(
                 f"{path}: its backbone has batch normalisation, the recipe's backbone.norm is "

@@ -129,7 +129,7 @@ def test_the_mask_is_that_of_the_instance(make_predictor, picture, monkeypatch):
         return Proposals(boxes=box, image_index=index, objectness=torch.ones(1))
 
     monkeypatch.setattr(model, "maps", maps)
-    monkeypatch.setattr(model, "propose", propose)
+    monkeypatch.setattr(model, "rpn_proposals", propose)
     found = predictor.predict(picture).select(np.array([0]))
     assert found.labels.tolist() == [1] and found.scores[0] > 0.9
     reading = score_maps(predictor, picture).read(found.boxes[0], 1)

@@ -5,7 +5,7 @@ import torch
 
 from fcis.inference.test_time.averages import Pyramid, mean, mean_grids, mean_scores, resampled
 from fcis.inference.test_time.views import View
-from fcis.model.detector import RoIGrids
+from fcis.structures import MaskGrids
 
 
 class Fixed:
@@ -21,10 +21,10 @@ class Fixed:
         logits = torch.tensor([0.0, self.number]).expand(len(boxes), 2)
         return RoIScores(class_logits=logits, box_deltas=torch.full((len(boxes), 4), self.number))
 
-    def grids(self, maps, image, boxes, classes):
+    def mask_grids(self, maps, image, boxes, classes):
         n = self.grid
         values = torch.full((len(boxes), n, n), self.number)
-        return RoIGrids(values=values, shapes=torch.full((len(boxes), 2), n), extents=boxes)
+        return MaskGrids(values=values, shapes=torch.full((len(boxes), 2), n), extents=boxes)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_the_mean_of_equal_values_is_that_value():
 def grid(values, extent, shape=None):
     values = torch.tensor([values])
     shapes = torch.tensor([shape or values.shape[1:]])
-    return RoIGrids(values=values, shapes=shapes, extents=torch.tensor([extent]))
+    return MaskGrids(values=values, shapes=shapes, extents=torch.tensor([extent]))
 
 
 def test_resampling_by_hand():

@@ -12,7 +12,7 @@ from fcis.inference.predictor import Predictor
 from fcis.inference.preprocess import collate, prepare
 from fcis.inference.test_time.ensemble import Averaging, Ensemble, input_key, unite
 from fcis.inference.test_time.scales import read_scales
-from fcis.model.detector import Detector, frame_of
+from fcis.model.detector import Detector
 from fcis.recipe.types import BackboneRecipe
 from fcis.structures import Proposals
 from fcis.weights.weights_file import WeightsInfo
@@ -143,7 +143,7 @@ def test_against_one_roi_at_a_time(lively, picture, monkeypatch):
         )
         with torch.inference_mode():
             output, _ = network(batch)
-            proposals.append(network.propose(output, batch).boxes / recipe.preprocessing.zoom)
+            proposals.append(network.rpn_proposals(output, batch).boxes / recipe.preprocessing.zoom)
     boxes = torch.cat(proposals)
     count = len(boxes)
     torch.testing.assert_close(heard["boxes"][:count], boxes)
@@ -181,11 +181,11 @@ def test_the_mirror_image_of_an_image_has_the_mirrored_instances(lively, picture
             image_index=torch.zeros(len(boxes), dtype=torch.int64),
             objectness=torch.ones(len(boxes)),
         )
-        network.propose = lambda output, batch: proposals
+        network.rpn_proposals = lambda output, batch: proposals
         try:
             return ensemble.detect(ensemble.prepare(image), image.shape[:2])
         finally:
-            del network.propose
+            del network.rpn_proposals
 
     def propose(image):
         recipe = network.recipe
@@ -194,7 +194,7 @@ def test_the_mirror_image_of_an_image_has_the_mirrored_instances(lively, picture
         with torch.inference_mode():
             return network(batch)[0], batch
 
-    boxes = network.propose(*propose(square)).boxes
+    boxes = network.rpn_proposals(*propose(square)).boxes
     mirrored = torch.stack([96 - boxes[:, 2], boxes[:, 1], 96 - boxes[:, 0], boxes[:, 3]], dim=1)
     upright = detect(square, boxes)
     turned = detect(np.ascontiguousarray(square[:, ::-1]), mirrored)
@@ -331,7 +331,7 @@ def test_networks_are_known_in_their_order(lively):
 def test_the_frame_is_that_of_the_first_network(lively, picture):
     recipe = replace(lively().recipe.preprocessing, zoom=2.0)
     batch = collate([prepare(picture, recipe, lively().recipe.conventions)], [(96, 120)])
-    frame = frame_of(batch, 0)
+    frame = batch.frame(0)
     assert frame.size.tolist() == [192, 240] and frame.scale.tolist() == [2, 2]
 
 

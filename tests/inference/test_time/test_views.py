@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from fcis.inference.test_time.views import View, mirror_boxes, mirror_grids
-from fcis.model.detector import RoIGrids
-from fcis.structures import ScoreMaps
+from fcis.structures import MaskGrids, ScoreMaps
 
 STRIDE, H, W = 8, 9, 12
 # 72 px or parts of it: the bins of `pool` begin and end at exact numbers
@@ -121,7 +120,7 @@ def test_mirror_boxes_by_hand():
 
 
 def test_mirror_grids_turns_each_within_its_own_shape():
-    grids = RoIGrids(
+    grids = MaskGrids(
         values=torch.tensor([[[1.0, 2, 3], [4, 5, 6]], [[7, 8, 0], [0, 0, 0]]]),
         shapes=torch.tensor([[2, 3], [1, 2]]),
         extents=torch.tensor([[0.0, 0, 30, 20], [8, 0, 24, 8]]),

@@ -146,7 +146,7 @@ def test_the_stages_of_mnc(settings):
     places = [names.index(name) for name in ("RPN", *inference.CASCADE, "voting", "masks")]
     assert places == sorted(places) and "assembly 1" not in names and "score maps" not in names
     assert stages.share(inference.CASCADE).median > 0
-    assert not {"propose", "score_rois", "mask_rois"} & vars(predictor.model).keys()
+    assert not {"rpn_proposals", "score_rois", "mask_rois"} & vars(predictor.model).keys()
 
 
 def test_half_precision_is_that_of_convolutions_and_matrices(settings):

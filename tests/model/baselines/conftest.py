@@ -12,6 +12,8 @@ from fcis.recipe.baselines import TABLE1
 from fcis.recipe.named import named_recipe
 from fcis.structures import Features
 
+from . import mnc_cases
+
 SIZES = ((90, 120), (104, 72), (60, 133))
 
 
@@ -42,6 +44,18 @@ def system():
         return model
 
     return make
+
+
+@pytest.fixture
+def mnc_model():
+    return mnc_cases.lively(mnc_cases.tiny())
+
+
+@pytest.fixture
+def mnc_maps(mnc_model):
+    batch, _ = mnc_cases.batch_of(mnc_cases.SIZES[:2], mnc_model.recipe)
+    with torch.no_grad():
+        return mnc_model(batch)[1]
 
 
 @pytest.fixture

@@ -128,9 +128,9 @@ def test_maps_do_not_depend_on_the_batch(network, images):
 
 def test_proposals_do_not_depend_on_the_batch(network, images):
     batch, singles = images(network.recipe)
-    together = network.propose(batch)
+    together = network.propose_masks(batch)
     for i, single in enumerate(singles):
-        alone, mine = network.propose(single), together.image_index == i
+        alone, mine = network.propose_masks(single), together.image_index == i
         assert len(alone.boxes) > 3
         torch.testing.assert_close(together.boxes[mine], alone.boxes, rtol=1e-4, atol=1e-2)
         torch.testing.assert_close(together.logits[mine], alone.logits, rtol=1e-3, atol=1e-4)
@@ -141,7 +141,7 @@ def test_proposals_are_the_best_windows_of_all_scales(network, images):
     recipe = network.recipe
     _, singles = images(recipe)
     single, own = singles[0], recipe.instfcn
-    found = network.propose(single)
+    found = network.propose_masks(single)
     assert (found.objectness[:-1] >= found.objectness[1:]).all()
     assert len(found.boxes) <= recipe.rpn.post_nms
     overlap = box_iou(found.boxes, found.boxes).fill_diagonal_(0)
@@ -170,7 +170,7 @@ def test_nothing_above_the_threshold_is_no_proposal(network, images):
     batch, _ = images(network.recipe)
     torch.nn.init.zeros_(network.mask_parts.weight)
     torch.nn.init.constant_(network.mask_parts.bias, -5.0)
-    found = network.propose(batch)
+    found = network.propose_masks(batch)
     assert found.boxes.shape == (0, 4) and found.logits.shape[0] == 0
 
 

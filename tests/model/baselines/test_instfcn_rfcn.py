@@ -30,10 +30,10 @@ def test_proposals_are_the_boxes_of_masks(system, images):
     model = system("instfcn-rfcn")
     batch, _ = images(model.recipe)
     output, maps = run(model, batch)
-    proposals = model.proposals(output, maps, batch)
+    proposals = model.find_rois(output, maps, batch)
     assert torch.equal(proposals.boxes, maps.masks.boxes)
     assert torch.equal(proposals.objectness, maps.masks.objectness)
-    assert not torch.equal(model.propose(output, batch).boxes, proposals.boxes)
+    assert not torch.equal(model.rpn_proposals(output, batch).boxes, proposals.boxes)
 
 
 def test_a_box_of_a_proposal_has_its_mask(system, images):

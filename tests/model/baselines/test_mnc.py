@@ -1,98 +1,22 @@
-"""The cascade of MNC: its parts against slow references, and as a detector."""
+"""The cascade of MNC: its parts against slow references."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from tests.model.noise import draw_weights
 from torch import nn
 
 from fcis.core.errors import InputError
-from fcis.inference.predictor import load_predictor
-from fcis.inference.preprocess import collate, prepare
 from fcis.model.baselines import mnc as module
 from fcis.model.baselines.mnc import MNC, CascadeOutput, roi_masks
 from fcis.model.build import build_model
-from fcis.model.folding import fold_norms
 from fcis.model.joint import inside_probability
-from fcis.model.precision import to_precision
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import BackboneRecipe, MNCRecipe
-from fcis.structures import Features, RPNOutput
+from fcis.structures import Features
 from fcis.weights.weights_file import WeightsInfo, load_what_fits, save_weights
 
-SIZES = [(90, 120), (104, 72), (60, 133)]
-BOXES = torch.tensor(
-    [
-        [9.0, 11.0, 60.0, 70.0],
-        [0.0, 0.0, 30.0, 25.0],
-        [40.0, 3.0, 47.0, 88.0],
-        [9.0, 11.0, 60.0, 70],
-    ]
-)
-IMAGES = torch.tensor([0, 1, 0, 1])
-CLASSES = torch.tensor([1, 2, 3, 1])
-
-
-def tiny(**changes):
-    recipe = replace(
-        named_recipe("tiny").model,
-        system="mnc",
-        mnc=MNCRecipe(feature_grid=4, mask_grid=8, mask_hidden=16),
-        class_names=("a", "b", "c"),
-        category_ids=(11, 12, 13),
-    )
-    return replace(recipe, **changes)
-
-
-def lively(recipe, seed=0):
-    """A network of random weights whose proposals, scores and masks are all different."""
-    model = build_model(recipe, seed=seed).eval()
-    layers = (
-        (model.rpn.conv, 0.1),
-        (model.rpn.scores, 0.3),
-        (model.rpn.deltas, 0.05),
-        (model.head.mask_hidden, 0.1),
-        (model.head.mask, 0.5),
-        (model.head.classes, 0.3),
-        (model.head.instances, 0.3),
-        (model.head.boxes, 0.2),
-    )
-    return draw_weights(model, layers, seed)
-
-
-def batch_of(sizes, recipe, seed=0):
-    """Images of noise in one batch, and each alone."""
-    rng = np.random.default_rng(seed)
-    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    inputs = [prepare(i, recipe.preprocessing, recipe.conventions) for i in images]
-    return collate(inputs, list(sizes)), [
-        collate([i], [s]) for i, s in zip(inputs, sizes, strict=True)
-    ]
-
-
-def assert_same(one, two, tolerance=1e-5):
-    """The same detections; scores to rounding."""
-    assert one.size == two.size
-    assert one.labels.tolist() == two.labels.tolist()
-    np.testing.assert_allclose(one.scores, two.scores, atol=tolerance)
-    for a, b in zip(one.crops, two.crops, strict=True):
-        assert (a.top, a.left) == (b.top, b.left)
-        assert np.array_equal(a.bits, b.bits)
-
-
-@pytest.fixture
-def model():
-    return lively(tiny())
-
-
-@pytest.fixture
-def maps(model):
-    batch, _ = batch_of(SIZES[:2], model.recipe)
-    with torch.no_grad():
-        return model(batch)[1]
-
+from .mnc_cases import BOXES, CLASSES, IMAGES, SIZES, batch_of, lively, tiny
 
 # Layers
 
@@ -128,15 +52,15 @@ def test_resnet101_has_91_layers_on_images_and_10_on_rois():
     assert model.mask_size == 28
 
 
-def test_conv5_does_not_run_on_images(model):
+def test_conv5_does_not_run_on_images(mnc_model):
     calls = []
-    model.backbone.layer4.register_forward_hook(lambda *_: calls.append(1))
-    batch, _ = batch_of(SIZES, model.recipe)
-    features = model.backbone(batch)
+    mnc_model.backbone.layer4.register_forward_hook(lambda *_: calls.append(1))
+    batch, _ = batch_of(SIZES, mnc_model.recipe)
+    features = mnc_model.backbone(batch)
     assert not calls
     assert isinstance(features, Features)
     assert features.c5.shape == (3, 0, *features.c4.shape[2:])
-    model.score_rois(model.maps(features), BOXES[:1], IMAGES[:1])
+    mnc_model.score_rois(mnc_model.maps(features), BOXES[:1], IMAGES[:1])
     assert len(calls) == 1
 
 
@@ -173,20 +97,20 @@ def lively_backbone(recipe):
 # Parts
 
 
-def test_cascade_is_that_of_each_roi_by_itself(model, maps):
+def test_cascade_is_that_of_each_roi_by_itself(mnc_model, mnc_maps):
     """Stage by stage in the plainest terms, one RoI at a time."""
     with torch.no_grad():
-        found = model.cascade(maps, BOXES, IMAGES)
+        found = mnc_model.cascade(mnc_maps, BOXES, IMAGES)
         for i in range(len(BOXES)):
-            features = model.warp(maps, BOXES[i : i + 1], IMAGES[i : i + 1])[0]
+            features = mnc_model.warp(mnc_maps, BOXES[i : i + 1], IMAGES[i : i + 1])[0]
             rows = features.permute(1, 2, 0).reshape(-1)  # row, column, channel
-            head = model.head
+            head = mnc_model.head
             hidden = (head.mask_hidden.weight @ rows + head.mask_hidden.bias).clamp(min=0)
             mask = (head.mask.weight @ hidden + head.mask.bias).reshape(8, 8)
             inside = 1 / (1 + (-mask).exp())
             # bilinear samples of 8 x 8 at the centres of 4 x 4 lie between four of them
             inside = inside.reshape(4, 2, 4, 2).mean(dim=(1, 3))
-            box = model.backbone.layer4(features[None])[0].mean(dim=(1, 2))
+            box = mnc_model.backbone.layer4(features[None])[0].mean(dim=(1, 2))
             masked = head.backbone["layer4"]((features * inside)[None])[0].mean(dim=(1, 2))
             both = torch.cat([box, masked])
             deltas = (head.boxes.weight @ both + head.boxes.bias).reshape(4, 4)
@@ -198,19 +122,19 @@ def test_cascade_is_that_of_each_roi_by_itself(model, maps):
             torch.testing.assert_close(
                 found.instances[i], head.instances.weight @ both + head.instances.bias, **near
             )
-            stds = torch.tensor(model.recipe.head.box_stds)
+            stds = torch.tensor(mnc_model.recipe.head.box_stds)
             torch.testing.assert_close(found.deltas[i], deltas * stds, **near)
     assert (found.masks[0] - found.masks[1]).abs().max() > 0.1
 
 
-def test_features_outside_the_mask_do_not_count(model, maps):
+def test_features_outside_the_mask_do_not_count(mnc_model, mnc_maps):
     """With a mask of nothing the second path sees zeros; with one of everything, all."""
-    features = model.warp(maps, BOXES, IMAGES)
+    features = mnc_model.warp(mnc_maps, BOXES, IMAGES)
     masks = torch.full((4, 8, 8), -200.0)
-    assert not model.head.mask_pooled(features, masks).any()
-    torch.testing.assert_close(model.head.mask_pooled(features, -masks), features)
+    assert not mnc_model.head.mask_pooled(features, masks).any()
+    torch.testing.assert_close(mnc_model.head.mask_pooled(features, -masks), features)
     masks[:, :, 4:] = 200.0
-    half = model.head.mask_pooled(features, masks)
+    half = mnc_model.head.mask_pooled(features, masks)
     assert not half[..., :2].any() and torch.equal(half[..., 2:], features[..., 2:])
 
 
@@ -225,9 +149,12 @@ def test_best_deltas_are_those_of_the_best_category_but_background():
     assert torch.equal(output.best_deltas(), torch.stack([deltas[0, 2], deltas[1, 1]]))
 
 
-def test_scores_are_those_of_box_and_mask(model, maps):
+def test_scores_are_those_of_box_and_mask(mnc_model, mnc_maps):
     with torch.no_grad():
-        found, scores = model.cascade(maps, BOXES, IMAGES), model.score_rois(maps, BOXES, IMAGES)
+        found, scores = (
+            mnc_model.cascade(mnc_maps, BOXES, IMAGES),
+            mnc_model.score_rois(mnc_maps, BOXES, IMAGES),
+        )
     assert torch.equal(scores.class_logits, found.instances)
     assert torch.equal(scores.box_deltas, found.best_deltas())
 
@@ -242,13 +169,13 @@ def test_masks_as_pairs_of_scores():
 
 
 @pytest.mark.parametrize("sampling", ["align", "pool"])
-def test_rounding_to_cells_is_a_convention(sampling, maps):
+def test_rounding_to_cells_is_a_convention(sampling, mnc_maps):
     conventions = replace(tiny().conventions, sampling=sampling)
     model = lively(tiny(conventions=conventions))
     moved = BOXES + torch.tensor([0.0, 0.0, 0.5, 0.5])  # within the same cells' rounding
     moved[1:] = BOXES[1:]
     with torch.no_grad():
-        here, there = (model.warp(maps, boxes, IMAGES) for boxes in (BOXES, moved))
+        here, there = (model.warp(mnc_maps, boxes, IMAGES) for boxes in (BOXES, moved))
     assert torch.equal(here[0], there[0]) == (sampling == "pool")
 
 
@@ -269,16 +196,16 @@ def count_masks(model):
 
 
 @torch.no_grad()
-def test_masks_of_scored_rois_are_not_computed_again(model, maps):
-    fresh = replace(maps, seen=[])
-    alone = model.mask_rois(fresh, BOXES, IMAGES, CLASSES)
+def test_masks_of_scored_rois_are_not_computed_again(mnc_model, mnc_maps):
+    fresh = replace(mnc_maps, seen=[])
+    alone = mnc_model.mask_rois(fresh, BOXES, IMAGES, CLASSES)
     assert not fresh.seen
-    calls = count_masks(model)
-    model.score_rois(maps, BOXES[:2], IMAGES[:2])
-    model.score_rois(maps, BOXES[2:], IMAGES[2:])
+    calls = count_masks(mnc_model)
+    mnc_model.score_rois(mnc_maps, BOXES[:2], IMAGES[:2])
+    mnc_model.score_rois(mnc_maps, BOXES[2:], IMAGES[2:])
     assert calls == [2, 2]
     order = torch.tensor([3, 0, 0, 2, 1])  # RoIs 0 and 3 have one box in two images
-    again = model.mask_rois(maps, BOXES[order], IMAGES[order], CLASSES[order])
+    again = mnc_model.mask_rois(mnc_maps, BOXES[order], IMAGES[order], CLASSES[order])
     assert calls == [2, 2]
     expected = alone.values.reshape(4, 64, 2)[order].reshape(-1, 2)
     torch.testing.assert_close(again.values, expected)
@@ -286,37 +213,37 @@ def test_masks_of_scored_rois_are_not_computed_again(model, maps):
 
 
 @torch.no_grad()
-def test_masks_of_other_rois_are_added(model, maps):
-    alone = model.mask_rois(replace(maps, seen=[]), BOXES, IMAGES, CLASSES)
-    calls = count_masks(model)
-    model.score_rois(maps, BOXES[1:3], IMAGES[1:3])
-    found = model.mask_rois(maps, BOXES, IMAGES, CLASSES)
+def test_masks_of_other_rois_are_added(mnc_model, mnc_maps):
+    alone = mnc_model.mask_rois(replace(mnc_maps, seen=[]), BOXES, IMAGES, CLASSES)
+    calls = count_masks(mnc_model)
+    mnc_model.score_rois(mnc_maps, BOXES[1:3], IMAGES[1:3])
+    found = mnc_model.mask_rois(mnc_maps, BOXES, IMAGES, CLASSES)
     assert calls == [2, 2]
     torch.testing.assert_close(found.values, alone.values)
 
 
 @torch.no_grad()
-def test_masks_are_the_same_for_all_categories(model, maps):
-    one = model.mask_rois(maps, BOXES, IMAGES, CLASSES)
-    two = model.mask_rois(maps, BOXES, IMAGES, CLASSES.flip(0))
+def test_masks_are_the_same_for_all_categories(mnc_model, mnc_maps):
+    one = mnc_model.mask_rois(mnc_maps, BOXES, IMAGES, CLASSES)
+    two = mnc_model.mask_rois(mnc_maps, BOXES, IMAGES, CLASSES.flip(0))
     assert torch.equal(one.values, two.values)
 
 
-def test_detection_finds_each_mask_once(model):
-    calls = count_masks(model)
-    batch, _ = batch_of(SIZES, model.recipe)
-    found = model.detect(batch)
-    output, _ = model(batch)
-    proposals = len(model.propose(output, batch).boxes)
+def test_detection_finds_each_mask_once(mnc_model):
+    calls = count_masks(mnc_model)
+    batch, _ = batch_of(SIZES, mnc_model.recipe)
+    found = mnc_model.detect(batch)
+    output, _ = mnc_model(batch)
+    proposals = len(mnc_model.rpn_proposals(output, batch).boxes)
     assert min(len(f) for f in found) > 3
     assert sum(calls) == 2 * proposals
 
 
 @torch.no_grad()
-def test_chunks_change_nothing(model, maps, monkeypatch):
-    whole = model.score_rois(maps, BOXES, IMAGES)
+def test_chunks_change_nothing(mnc_model, mnc_maps, monkeypatch):
+    whole = mnc_model.score_rois(mnc_maps, BOXES, IMAGES)
     monkeypatch.setattr(module, "_AT_ONCE", 3)
-    parts = model.score_rois(replace(maps, seen=[]), BOXES, IMAGES)
+    parts = mnc_model.score_rois(replace(mnc_maps, seen=[]), BOXES, IMAGES)
     torch.testing.assert_close(whole.class_logits, parts.class_logits)
     torch.testing.assert_close(whole.box_deltas, parts.box_deltas)
 
@@ -335,76 +262,7 @@ def test_no_rois(norm):
     assert len(model.mask_rois(maps, BOXES, IMAGES, CLASSES).shapes) == 4
 
 
-# As a detector
-
-
-def test_each_image_gets_its_own_detections(model):
-    together, alone = batch_of(SIZES, model.recipe)
-    found = model.detect(together)
-    for instances, batch, size in zip(found, alone, SIZES, strict=True):
-        assert instances.size == size
-        assert len(instances) > 5 and len(set(instances.labels.tolist())) > 1
-        assert_same(instances, model.detect(batch)[0])
-
-
-@pytest.mark.parametrize("passes", [1, 2])
-def test_three_stages_and_five(passes):
-    detection = replace(tiny().detection, passes=passes)
-    model = lively(tiny(detection=detection))
-    batch, _ = batch_of(SIZES, model.recipe)
-    with torch.no_grad():
-        output, maps = model(batch)
-        proposals = model.propose(output, batch)
-        boxes, index, probabilities = model.score(maps, proposals, batch)
-    count = len(proposals.boxes)
-    assert len(boxes) == len(index) == len(probabilities) == passes * count
-    # the RoIs that are put out are those before the regression
-    assert torch.equal(boxes[:count], proposals.boxes)
-    assert [len(s.boxes) for s in maps.seen] == [count] * passes
-    if passes == 2:
-        assert not torch.equal(boxes[count:], proposals.boxes)
-
-
-def test_proposals_carry_the_gradient_of_the_rpn(model):
-    batch, _ = batch_of(SIZES[:1], model.recipe)
-    output, _ = model(batch)
-    assert isinstance(output, RPNOutput)
-    proposals = model.propose(output, batch)
-    (gradient,) = torch.autograd.grad(proposals.boxes.sum(), output.deltas)
-    assert 0 < int(gradient.ne(0).any(dim=-1).sum()) <= len(proposals.boxes)
-    assert not proposals.objectness.requires_grad
-
-
-def test_saved_weights_detect_the_same(model, tmp_path):
-    path = tmp_path / "mnc.safetensors"
-    save_weights(path, model, WeightsInfo(model=model.recipe, recipe="x"))
-    predictor = load_predictor(path)
-    assert isinstance(predictor.model, MNC)
-    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    batch = collate(
-        [prepare(image, model.recipe.preprocessing, model.recipe.conventions)], [(90, 120)]
-    )
-    (found,) = predictor.detect([image])
-    assert len(found) > 5
-    assert_same(model.detect(batch)[0], found, tolerance=1e-4)
-
-
-def test_folded_norms_score_the_same(model, maps):
-    with torch.no_grad():
-        before = model.cascade(maps, BOXES, IMAGES)
-        fold_norms(model)
-        after = model.cascade(maps, BOXES, IMAGES)
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in model.modules())
-    torch.testing.assert_close(before.instances, after.instances, atol=1e-4, rtol=1e-4)
-
-
-def test_half_precision_runs(model):
-    batch, _ = batch_of(SIZES, model.recipe)
-    whole = model.detect(batch)
-    to_precision(model, "bfloat16")
-    half = model.detect(replace(batch, pixels=batch.pixels.bfloat16()))
-    for one, two in zip(whole, half, strict=True):
-        assert len(two) > 3 and abs(len(one) - len(two)) < 10
+# Other recipes
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fcis.inference.test_time.views import View
-from fcis.model.detector import RoIGrids
 from fcis.model.pasting import bilinear_weights
+from fcis.structures import MaskGrids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Pyramid:
             probabilities[index], deltas[index] = view.score(boxes[index])
         return probabilities, deltas
 
-    def grids(self, boxes: Float[Tensor, "roi 4"], classes: Int[Tensor, " roi"]) -> RoIGrids:
+    def grids(self, boxes: Float[Tensor, "roi 4"], classes: Int[Tensor, " roi"]) -> MaskGrids:
         """Return the masks of RoIs, each from the view chosen for it."""
         if len(self.views) == 1:
             return self.views[0].grids(boxes, classes)
@@ -68,7 +68,7 @@ class Pyramid:
         for index, part in parts:
             values[index, : part.values.shape[1], : part.values.shape[2]] = part.values
             shapes[index], extents[index] = part.shapes, part.extents
-        return RoIGrids(values=values, shapes=shapes, extents=extents)
+        return MaskGrids(values=values, shapes=shapes, extents=extents)
 
     def _parts(self, boxes: Tensor) -> Iterable[tuple[View, Tensor]]:
         """Return each view that some RoI is read at, and which RoIs."""
@@ -87,7 +87,7 @@ def mean_scores(
 
 def mean_grids(
     pyramids: Sequence[Pyramid], boxes: Float[Tensor, "roi 4"], classes: Int[Tensor, " roi"]
-) -> RoIGrids:
+) -> MaskGrids:
     """Return the means of the inside probabilities of RoIs, on the grids of the first pyramid.
 
     Where a mask always has the same number of samples, which cover its RoI evenly, samples of one
@@ -104,10 +104,10 @@ def mean_grids(
             values.append(other.values)
         else:
             values.append(resampled(other, first))
-    return RoIGrids(values=mean(values), shapes=first.shapes, extents=first.extents)
+    return MaskGrids(values=mean(values), shapes=first.shapes, extents=first.extents)
 
 
-def resampled(grids: RoIGrids, onto: RoIGrids) -> Float[Tensor, "roi row column"]:
+def resampled(grids: MaskGrids, onto: MaskGrids) -> Float[Tensor, "roi row column"]:
     """Return the values of grids at the samples of others, between samples bilinear.
 
     Beyond the outermost samples the values of these are repeated; the result is zero beyond a
@@ -130,7 +130,7 @@ def _on_cells(pyramid: Pyramid) -> bool:
     return pyramid.views[0].network.recipe.conventions.sampling == "native"
 
 
-def _axis_weights(grids: RoIGrids, onto: RoIGrids, axis: int) -> Float[Tensor, "roi new old"]:
+def _axis_weights(grids: MaskGrids, onto: MaskGrids, axis: int) -> Float[Tensor, "roi new old"]:
     """Return the weight of each old sample in each new one along x (0) or y (1)."""
     wanted, own = onto.shapes[:, 1 - axis, None], grids.shapes[:, 1 - axis, None]
     sample = torch.arange(onto.values.shape[2 - axis], device=onto.values.device)

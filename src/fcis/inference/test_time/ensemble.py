@@ -20,9 +20,9 @@ from fcis.inference.preprocess import Resize, collate, prepare
 from fcis.inference.test_time.averages import Pyramid, mean_grids, mean_scores
 from fcis.inference.test_time.scales import Scale, pyramid
 from fcis.inference.test_time.views import View
-from fcis.model.detector import Detector, Frame, frame_of
+from fcis.model.detector import Detector
 from fcis.recipe.types import ModelRecipe, Preprocessing
-from fcis.structures import ImageBatch
+from fcis.structures import Frame, ImageBatch
 
 _SAME = 2.0**-10  # px of the original image; corners closer than about this are one
 
@@ -141,7 +141,7 @@ class Ensemble:
         """
         home = self._members[0].network
         batch = _batch(home, inputs, home.recipe.preprocessing, size)
-        frame = frame_of(batch, 0)
+        frame = batch.frame(0)
         proposals: list[Tensor] = []
         pyramids: list[Pyramid] = []
         for member in self._members:
@@ -154,7 +154,7 @@ class Ensemble:
             refined = home.refine(boxes, deltas, frame.size.expand(len(boxes), 2))
             again, _ = mean_scores(pyramids, refined)
             boxes, probabilities = torch.cat([boxes, refined]), torch.cat([probabilities, again])
-        return home.instances(boxes, probabilities, frame, partial(mean_grids, pyramids))
+        return home.assemble_instances(boxes, probabilities, frame, partial(mean_grids, pyramids))
 
     def _look(
         self, member: _Member, inputs: Inputs, frame: Frame
@@ -177,7 +177,7 @@ class Ensemble:
                 classes=member.classes.to(frame.scale.device),
             )
             if level == own:
-                proposals = view.to_home(network.proposals(output, maps, batch).boxes)
+                proposals = view.to_home(network.find_rois(output, maps, batch).boxes)
             if level in member.levels:
                 upright.append(view)
                 if self.settings.flip:

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fcis.model.detector import Detector, RoIGrids
+from fcis.model.detector import Detector
+from fcis.structures import MaskGrids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +58,9 @@ class View:
             deltas = deltas * deltas.new_tensor([-1, 1, 1, 1])
         return found.class_logits.float().softmax(dim=1)[:, self.classes], deltas
 
-    def grids(self, boxes: Float[Tensor, "roi 4"], classes: Int[Tensor, " roi"]) -> RoIGrids:
+    def grids(self, boxes: Float[Tensor, "roi 4"], classes: Int[Tensor, " roi"]) -> MaskGrids:
         """Return the masks of RoIs at home for categories at home; so are their extents."""
-        found = self.network.grids(self.maps, 0, self.to_view(boxes), self.classes[classes])
+        found = self.network.mask_grids(self.maps, 0, self.to_view(boxes), self.classes[classes])
         if self.is_mirrored:
             found = mirror_grids(found, self.width)
             return _with_extents(found, found.extents / self.factor.flip(0).repeat(2))
@@ -72,14 +73,14 @@ def mirror_boxes(boxes: Float[Tensor, "roi 4"], width: int) -> Float[Tensor, "ro
     return torch.stack([width - x1, y0, width - x0, y1], dim=1)
 
 
-def mirror_grids(grids: RoIGrids, width: int) -> RoIGrids:
+def mirror_grids(grids: MaskGrids, width: int) -> MaskGrids:
     """Return grids in the mirror image of an image of that width."""
     column = torch.arange(grids.values.shape[2], device=grids.values.device)
     source = grids.shapes[:, 1:] - 1 - column
     index = source.clamp(min=0)[:, None].expand(-1, grids.values.shape[1], -1)
     values = torch.where((source >= 0)[:, None], grids.values.gather(2, index), 0)
-    return RoIGrids(values=values, shapes=grids.shapes, extents=mirror_boxes(grids.extents, width))
+    return MaskGrids(values=values, shapes=grids.shapes, extents=mirror_boxes(grids.extents, width))
 
 
-def _with_extents(grids: RoIGrids, extents: Tensor) -> RoIGrids:
-    return RoIGrids(values=grids.values, shapes=grids.shapes, extents=extents)
+def _with_extents(grids: MaskGrids, extents: Tensor) -> MaskGrids:
+    return MaskGrids(values=grids.values, shapes=grids.shapes, extents=extents)

@@ -242,7 +242,7 @@ def measure_stages(predictor: Predictor, settings: InferenceSettings) -> StageTi
     places: list[tuple[ModuleType | nn.Module, str, tuple[str, ...]]] = [
         (fcis.inference.predictor, "prepare", ("resize",)),
         (fcis.inference.predictor, "collate", ("resize",)),
-        (model, "propose", ("RPN",)),
+        (model, "rpn_proposals", ("RPN",)),
         (model, "score_rois", passes),
         (fcis.model.detector, "select", ("voting",)),
         (fcis.model.detector, "voting_pairs", ("voting",)),

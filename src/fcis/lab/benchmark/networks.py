@@ -1,13 +1,18 @@
 """Networks and images to measure where none are given."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from fcis.core.errors import InputError
 from fcis.data.scenes.shape_scenes import render_scene
+from fcis.imaging.reading import read_image
+from fcis.inference.load_predictor import load_any
 from fcis.inference.predictor import Predictor
 from fcis.inference.preprocess import collate, plan_resize, prepare
 from fcis.lab.benchmark.sane_activations import settle
@@ -15,6 +20,7 @@ from fcis.model.baselines.mnc import MNC
 from fcis.model.build import build_model
 from fcis.model.detector import Detector
 from fcis.model.folding import fold_norms
+from fcis.recipe.reading import read_recipe, with_size
 from fcis.recipe.types import ModelRecipe
 from fcis.structures import ImageBatch
 from fcis.weights.weights_file import WeightsInfo
@@ -22,6 +28,50 @@ from fcis.weights.weights_file import WeightsInfo
 _SHRINK = 0.8  # originals are smaller than what the network sees, as COCO's are
 _SIDES = (600, 1000)  # px, where a recipe names none
 _JPEG_QUALITY = 95
+
+
+def open_network(
+    folder: Path,
+    *,
+    weights: str | None,
+    recipe: str,
+    settings: Sequence[str],
+    classes: int,
+    size: str | None,
+    image: Path | None,
+    device: str,
+    tell: Callable[[str], None],
+) -> tuple[Predictor, str, Path]:
+    """Return what is measured, its name, and the image.
+
+    Args:
+        folder: for an image that is drawn.
+        weights: as `load_any` takes them; None: random ones.
+        recipe: of random weights, as `read_recipe` takes it.
+        settings: of the recipe, KEY=VALUE.
+        classes: categories where the recipe has none.
+        size: SHORT[:LONG] as `with_size` takes it; None: as stored.
+        image: a file; None: one is drawn.
+        device: as torch names it.
+        tell: takes a line before what takes long.
+
+    Raises:
+        InputError: weights, recipe, a setting, size or image cannot be used.
+    """
+    if weights is not None:
+        if settings:
+            raise InputError("--set changes a recipe; leave out --weights or --set")
+        change = partial(with_size, text=size) if size is not None else None
+        predictor = load_any(weights, device=device, change=change)
+        return predictor, Path(weights).stem, image or write_example(folder, predictor.model.recipe)
+    whole = read_recipe(recipe, settings)
+    model = with_classes(whole.model, classes)
+    if size is not None:
+        model = with_size(model, size)
+    image = image or write_example(folder, model)
+    pixels = read_image(image, percentiles=model.preprocessing.high_depth)
+    tell("network with random weights")
+    return random_predictor(model, whole.name, pixels, device=device), whole.name, image
 
 
 def with_classes(recipe: ModelRecipe, count: int) -> ModelRecipe:
@@ -51,7 +101,7 @@ def settle_on(model: Detector, batch: ImageBatch) -> None:
     def run() -> None:
         output, maps = model(batch)
         if isinstance(model, MNC):  # convolutions of RoIs
-            proposals = model.propose(output, batch)
+            proposals = model.rpn_proposals(output, batch)
             model.cascade(maps, proposals.boxes, proposals.image_index)
 
     settle(model, run)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -12,6 +13,8 @@ import fcis.training.losses
 import fcis.training.mnc_losses
 from fcis.core.errors import InputError
 from fcis.data.dataset import Category, Dataset
+from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.data.source import open_dataset
 from fcis.lab.benchmark.memory import peak_bytes
 from fcis.lab.benchmark.networks import settle_on
 from fcis.lab.benchmark.stages import OTHER, StageTimes, stage_times
@@ -39,6 +42,8 @@ STAGES = (
 )
 CASCADE = "RoI network"  # of MNC, in the place of assembly
 _ORDER = (*STAGES[:5], CASCADE, *STAGES[5:])
+_SCENES = 64
+_SCENE_SIZE = (480, 640)  # (height, width) px, as COCO's images
 DEFAULT_BATCH = 4  # images, where a recipe takes as many as fit
 
 
@@ -221,6 +226,27 @@ def measured(recipe: Recipe, *, batch: int | None, workers: int | None) -> Recip
     return replace(recipe, training=replace(training, batch=images, workers=processes))
 
 
+def open_data(data: str | None, images_dir: Path | None, *, classes: int, quick: bool) -> Dataset:
+    """Return what is trained on: a dataset as `open_dataset` takes it, or drawn scenes.
+
+    Args:
+        data: None: scenes of COCO's size, with so many categories.
+        images_dir: where the images of the dataset lie, if not beside its file.
+        classes: of the scenes.
+        quick: a few small scenes.
+
+    Raises:
+        InputError: the dataset cannot be read.
+    """
+    if data is not None:
+        return open_dataset(data, images_dir)
+    if images_dir is not None:
+        raise InputError("--images belongs to the .json of --data; give that too")
+    if quick:
+        return scene_dataset(2, 0, size=(64, 96))
+    return with_unused_categories(scene_dataset(_SCENES, 0, size=_SCENE_SIZE), classes)
+
+
 def with_unused_categories(dataset: Dataset, count: int) -> Dataset:
     """Return the dataset with so many categories, the added ones without objects.
 
@@ -236,7 +262,7 @@ def with_unused_categories(dataset: Dataset, count: int) -> Dataset:
 def _watching(stopwatch: Stopwatch, trainer: Trainer) -> AbstractContextManager[None]:
     model = trainer.model
     places: list[tuple[ModuleType | nn.Module, str, str]] = [
-        (model, "propose", "proposals"),
+        (model, "rpn_proposals", "proposals"),
         (fcis.training.losses, "anchor_targets", "targets"),
         (fcis.training.losses, "roi_targets", "targets"),
         (fcis.training.losses, "mask_targets", "targets"),

@@ -76,7 +76,7 @@ class InstFCN(nn.Module):
         )
 
     @torch.no_grad()
-    def propose(self, batch: ImageBatch) -> MaskProposals:
+    def propose_masks(self, batch: ImageBatch) -> MaskProposals:
         """Return the best masks of all windows of all scales of the pyramid.
 
         Masks whose boxes overlap more than `proposal_nms` with a better one are dropped, and

@@ -61,7 +61,7 @@ class InstFCNRFCN(Detector[PairMaps]):
         """Return all that is computed on whole images, mask proposals included."""
         output, detection = self.detection(batch)
         # how many windows there are depends on values, which compiled code cannot follow
-        find = torch.compiler.disable(self.instfcn.propose)
+        find = torch.compiler.disable(self.instfcn.propose_masks)
         propose = cast(Callable[[ImageBatch], MaskProposals], find)
         return output, PairMaps(detection=detection, masks=propose(batch))
 
@@ -79,7 +79,7 @@ class InstFCNRFCN(Detector[PairMaps]):
         """
         raise TypeError("maps: InstFCN + R-FCN computes them from images; call the model")
 
-    def proposals(self, output: RPNOutput, maps: PairMaps, batch: ImageBatch) -> Proposals:
+    def find_rois(self, output: RPNOutput, maps: PairMaps, batch: ImageBatch) -> Proposals:
         """Return the tight boxes of the mask proposals."""
         masks = maps.masks
         return Proposals(

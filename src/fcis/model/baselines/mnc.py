@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fcis.model.detector import Detector
-from fcis.model.rpn import traced_proposals
+from fcis.model.rpn import find_proposals
 from fcis.ops.roi_sampling import RoIs
 from fcis.ops.roi_warping import warp_rois
 from fcis.recipe.types import HeadRecipe, MNCRecipe, ModelRecipe
@@ -180,9 +180,9 @@ class MNC(Detector[CascadeMaps]):
         """Return conv4, of which no mask was found yet."""
         return CascadeMaps(c4=features.c4, cells=features.cells, stride=features.stride, seen=[])
 
-    def propose(self, output: RPNOutput, batch: ImageBatch) -> Proposals:
+    def rpn_proposals(self, output: RPNOutput, batch: ImageBatch) -> Proposals:
         """Return the regions of interest; the gradient of their coordinates reaches the RPN."""
-        return traced_proposals(
+        return find_proposals(
             output,
             batch.sizes.to(torch.float32),
             batch.scales,
