@@ -49,6 +49,7 @@ OTHERS = {
     "test_learning_by_heart.py",
     "test_readme.py",
     "model/test_structure.py",
+    "walks/test_walks.py",
     "lab/benchmark/test_scripts.py",
     "gpu/test_scripts.py",
 }

@@ -16,6 +16,8 @@ from fcis.recipe.types import Augmentation, Recipe
 from fcis.training.module import TrainingModule
 from fcis.training.run import for_dataset
 
+from .run_cases import with_training
+
 LEVEL = 200
 
 
@@ -79,6 +81,30 @@ def scene_set():
 @pytest.fixture(scope="session")
 def val_set():
     return scene_dataset(3, 2)
+
+
+@pytest.fixture(scope="session")
+def small_set():
+    """Scenes that a step takes a fraction of a second for."""
+    return scene_dataset(5, 1, size=(96, 96))
+
+
+@pytest.fixture(scope="session")
+def small_val():
+    return scene_dataset(2, 2, size=(96, 96))
+
+
+@pytest.fixture(scope="session")
+def short_recipe(small_set):
+    """Eight steps of two batches, with a validation and two checkpoints on the way."""
+    return with_training(
+        for_dataset(named_recipe("tiny"), small_set),
+        steps=8,
+        batch=1,
+        accumulate=2,
+        validate_every=5,
+        checkpoint_every=3,
+    )
 
 
 @pytest.fixture

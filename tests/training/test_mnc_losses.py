@@ -1,22 +1,16 @@
-"""The losses of MNC: targets and terms against slow references, gradients, training."""
+"""The losses of MNC: targets and terms against slow references."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn import functional
 
-from fcis.core.boxes import decode_boxes
-from fcis.model.baselines.mnc import CascadeMaps, CascadeOutput
 from fcis.model.build import build_model
-from fcis.recipe.named import named_recipe
-from fcis.recipe.types import MNCRecipe
 from fcis.structures import ImageBatch
-from fcis.training.batch import ObjectMask, TrainingBatch, Truth
+from fcis.training.batch import TrainingBatch
 from fcis.training.mnc_losses import (
     CascadeLosses,
     cascade_losses,
-    delta_bound,
     hardest_rois,
     image_terms,
     instance_labels,
@@ -24,90 +18,8 @@ from fcis.training.mnc_losses import (
     refined_rois,
     wanted_masks,
 )
-from fcis.training.systems import losses_of
-from fcis.training.targets import RoITargets
 
-SIZE = (64, 80)
-FIRST = ("roi_class", "roi_instance", "roi_mask", "roi_box")
-OBJECT = (8.0, 12.0, 40.0, 44.0)
-
-
-def recipe_of(*, passes=2, norm="group", **targets):
-    base = named_recipe("tiny")
-    backbone = replace(base.model.backbone, norm=norm)
-    model = replace(
-        base.model,
-        system="mnc",
-        mnc=MNCRecipe(feature_grid=4, mask_grid=8, mask_hidden=8),
-        backbone=backbone,
-        rpn=replace(base.model.rpn, channels=8, post_nms=12),
-        detection=replace(base.model.detection, passes=passes),
-        class_names=("a", "b"),
-        category_ids=(1, 2),
-    )
-    settings = replace(base.training.targets, **({"rois": 8} | targets))
-    return replace(base, model=model, training=replace(base.training, targets=settings))
-
-
-def object_mask(box, rows=slice(None), columns=slice(None)):
-    """A mask that fills some rows and columns of its box."""
-    x0, y0, x1, y1 = (int(n) for n in box)
-    values = torch.zeros(y1 - y0, x1 - x0)
-    values[rows, columns] = 1
-    return ObjectMask(top=y0, left=x0, values=values)
-
-
-def truth_of(boxes=(OBJECT,), labels=(1,), masks=None):
-    masks = tuple(object_mask(box) for box in boxes) if masks is None else masks
-    return Truth(
-        boxes=torch.tensor(boxes).reshape(-1, 4),
-        labels=torch.tensor(labels, dtype=torch.int64),
-        masks=masks,
-        crowds=torch.zeros(0, 4),
-    )
-
-
-def batch_of(*truths, seed=0):
-    count = len(truths)
-    pixels = torch.randn((count, 3, *SIZE), generator=torch.Generator().manual_seed(seed))
-    return TrainingBatch(
-        images=ImageBatch(
-            pixels=pixels,
-            sizes=torch.tensor([SIZE] * count),
-            scales=torch.ones(count, 2),
-            original_sizes=torch.tensor([SIZE] * count),
-        ),
-        truths=truths,
-        numbers=tuple(range(count)),
-        names=tuple(f"{i}.png" for i in range(count)),
-    )
-
-
-def rois_of(boxes, labels, image_index=None, deltas=0.0):
-    labels = torch.tensor(labels, dtype=torch.int64)
-    zero = torch.zeros_like(labels)
-    return RoITargets(
-        boxes=torch.tensor(boxes).reshape(-1, 4),
-        image_index=zero if image_index is None else torch.tensor(image_index),
-        labels=labels,
-        objects=zero,
-        deltas=torch.full((len(labels), 4), deltas) * (labels > 0)[:, None],
-    )
-
-
-def output_of(count, *, classes=3, side=8, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        return torch.randn(shape, generator=generator)
-
-    return CascadeOutput(
-        masks=draw(count, side, side),
-        classes=draw(count, classes),
-        instances=draw(count, classes),
-        deltas=draw(count, classes, 4) * 0.1,
-    )
-
+from .mnc_losses_cases import OBJECT, batch_of, object_mask, output_of, recipe_of, rois_of, truth_of
 
 # Targets
 
@@ -266,21 +178,6 @@ def test_hardest_rois():
 # All together
 
 
-@pytest.mark.parametrize("passes", [1, 2])
-@pytest.mark.parametrize("ohem", [False, True])
-def test_names_and_gradients(passes, ohem):
-    recipe = recipe_of(passes=passes, ohem=ohem)
-    model = build_model(recipe.model).train()
-    batch = batch_of(truth_of(), truth_of(((30.0, 20.0, 70.0, 60.0),), (2,)))
-    losses = losses_of(model, batch, recipe)
-    second = tuple(f"{name}_2" for name in FIRST) if passes == 2 else ()
-    assert tuple(losses.terms) == ("rpn_class", "rpn_box", *FIRST, *second)
-    assert all(term.shape == (2,) and term.isfinite().all() for term in losses.terms.values())
-    losses.total().backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not without
-
-
 def test_an_image_does_not_depend_on_its_batch():
     recipe = recipe_of()
     model = build_model(recipe.model).eval()
@@ -315,75 +212,6 @@ def test_an_image_without_rois(norm):
     assert losses.terms["rpn_class"].item() > 0
 
 
-def smooth_model(seed=0):
-    """A cascade in float64 whose second pass depends on the deltas of the first."""
-    model = build_model(recipe_of(norm="frozen").model, seed=seed).double().eval()
-    generator = torch.Generator().manual_seed(seed)
-    for layer in (model.head.mask, model.head.classes, model.head.instances, model.head.boxes):
-        layer.weight.data.normal_(std=0.3, generator=generator)
-    c4 = torch.randn((2, 16, 7, 8), generator=generator, dtype=torch.float64)
-    maps = CascadeMaps(c4=c4, cells=torch.tensor([[7, 8], [7, 8]]), stride=8, seen=[])
-    return model, maps
-
-
-def test_gradient_of_the_loss_in_roi_coordinates():
-    """By finite differences, through warping, masks, deltas and the second pass."""
-    model, maps = smooth_model()
-    start = torch.tensor([[7.3, 11.1, 41.7, 45.9], [9.4, 8.2, 37.6, 47.3]], dtype=torch.float64)
-    index, labels = torch.tensor([0, 1]), torch.tensor([1, 2])
-    wanted = torch.zeros(2, 8, 8, dtype=torch.float64)
-    wanted[:, 2:6, 2:6] = 1
-
-    def loss(boxes):
-        total = boxes.new_zeros(())
-        for _ in range(2):
-            found = model.cascade(maps, boxes, index)
-            total = total + functional.cross_entropy(found.instances, labels)
-            total = total + functional.binary_cross_entropy_with_logits(found.masks, wanted)
-            boxes = decode_boxes(boxes, found.best_deltas())
-        return total
-
-    assert torch.autograd.gradcheck(loss, (start.clone().requires_grad_(),), eps=1e-7, atol=1e-6)
-    (gradient,) = torch.autograd.grad(loss(start.requires_grad_()), start)
-    assert gradient.abs().min() > 1e-5
-
-
-def test_gradients_that_move_boxes_are_bounded():
-    """By 1/512 a delta of the first pass; what moved the box before is not bounded here."""
-    recipe = recipe_of()
-    batch = batch_of(truth_of())
-    found = output_of(2)
-    found.deltas.requires_grad_()
-    rois = rois_of([(10.0, 8.0, 36.0, 40.0), OBJECT], [1, 1])
-    rois.boxes.requires_grad_()
-    refined = refined_rois(rois, found, batch, recipe).boxes
-    moved, base = torch.autograd.grad(refined[:2, 2].sum(), (found.deltas, rois.boxes))
-    best = found.instances[:, 1:].argmax(dim=1) + 1
-    assert moved[0, best[0]].tolist() == [1 / 512, 0, 1 / 512, 0]
-    assert moved.count_nonzero() == 4
-    # what moves the boxes themselves is not: it meets the bound of what they came from
-    assert base[0, 2] > 0.5
-    (tiny,) = torch.autograd.grad(
-        1e-5 * refined_rois(rois, found, batch, recipe).boxes[0, 2], found.deltas
-    )
-    assert tiny[0, best[0], 0].item() == pytest.approx(26e-5)
-
-
-def test_training_lowers_the_loss():
-    recipe = recipe_of(norm="batch")
-    model = build_model(recipe.model).train()
-    batch = batch_of(truth_of(), truth_of(((30.0, 20.0, 70.0, 60.0),), (2,)))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.003)
-    values = []
-    for _ in range(12):
-        total = mnc_losses(model, batch, recipe).total()
-        total.backward()
-        optimiser.step()
-        optimiser.zero_grad()
-        values.append(total.item())
-    assert values[-1] < 0.7 * values[0]
-
-
 def test_half_precision():
     recipe = recipe_of()
     model = build_model(recipe.model).train()
@@ -393,26 +221,3 @@ def test_half_precision():
     half.total().backward()
     assert all(term.dtype == torch.float32 for term in half.terms.values())
     assert half.first_bad(batch.names) is None
-
-
-def test_images_of_a_step_share_the_bound():
-    batch = batch_of(truth_of(), truth_of())
-    recipe = recipe_of()
-    recipe = replace(recipe, training=replace(recipe.training, accumulate=3))
-    assert delta_bound(batch, recipe) == pytest.approx(1 / 512 / 6)
-
-
-@pytest.mark.parametrize("bound", [0.0, 1e-6, 1 / 512])
-def test_losses_of_rois_move_the_boxes_of_the_rpn_within_the_bound(bound):
-    """The RPN's box layer hears of the RoIs' losses through the boxes alone."""
-    recipe = recipe_of()
-    model = replace(recipe.model, mnc=replace(recipe.model.mnc, delta_bound=bound))
-    recipe = replace(recipe, model=model)
-    network = build_model(recipe.model).eval()
-    batch = batch_of(truth_of())
-    losses = mnc_losses(network, batch, recipe)
-    total = sum(term.sum() for name, term in losses.terms.items() if name.startswith("roi_"))
-    (gradient,) = torch.autograd.grad(total, network.rpn.deltas.bias)
-    most = bound * recipe.model.rpn.post_nms
-    assert gradient.abs().max() <= most * (1 + 1e-5)
-    assert (gradient.abs().max() > 0) == (bound > 0)

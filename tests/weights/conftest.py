@@ -1,4 +1,4 @@
-"""A server on this machine that can be told to misbehave."""
+"""Saved weights, and a server on this machine that can be told to misbehave."""
 
 import threading
 from dataclasses import replace
@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from fcis.model.build import build_model
+from fcis.recipe.named import named_recipe
 from fcis.recipe.types import named_conventions
-from fcis.weights.weights_file import read_info, save_weights
+from fcis.weights.weights_file import WeightsInfo, read_info, save_weights
 
 
 class Served:
@@ -120,3 +121,32 @@ def converted(tiny_weights, tmp_path_factory):
         return path
 
     return make
+
+
+@pytest.fixture
+def saved_info():
+    """Return the description of a small network for two categories."""
+    model = replace(named_recipe("tiny").model, class_names=("a", "b"), category_ids=(4, 9))
+    return WeightsInfo(
+        model=model,
+        recipe="tiny",
+        thresholds=(0.25, 0.75),
+        training_data="some images",
+        metrics=(("AP", 0.5), ("AP50", 0.625)),
+        spread=(("AP50", 0.0625),),
+        licence="CC0",
+        about="tests",
+    )
+
+
+@pytest.fixture
+def saved_model(saved_info):
+    return build_model(saved_info.model, seed=1)
+
+
+@pytest.fixture
+def saved_path(tmp_path, saved_model, saved_info):
+    """Return a file with that network and its description."""
+    path = tmp_path / "w.safetensors"
+    save_weights(path, saved_model, saved_info)
+    return path

@@ -14,8 +14,16 @@ from fcis.core.errors import InputError
 from fcis.data.scenes.shape_scenes import render_scene
 from fcis.evaluation.calibration import Calibration
 from fcis.inference.predictor import load_predictor
-from fcis.weights.half_precision import ROUNDING, fits_half, halve, pack_weights
-from fcis.weights.weights_file import read_arrays, read_info, rewrite_info
+from fcis.recipe.named import named_recipe
+from fcis.weights.half_precision import (
+    ROUNDING,
+    described,
+    fits_half,
+    halve,
+    pack_weights,
+    read_figure,
+)
+from fcis.weights.weights_file import WeightsInfo, read_arrays, read_info, rewrite_info
 
 
 def stored(path):
@@ -160,3 +168,38 @@ def test_a_description_without_the_new_entries_is_read_as_before(tiny_weights, t
         entry = json.loads(file.metadata()["fcis"])
     assert not {"about", "spread"} & entry.keys()
     assert read_info(tiny_weights).about == "" and read_info(tiny_weights).spread == ()
+
+
+def test_new_figures_take_the_place_of_old_ones():
+    info = WeightsInfo(
+        model=named_recipe("tiny").model,
+        about="a",
+        metrics=(("AP", 0.5), ("AP50", 0.7)),
+        spread=(("AP", 0.1), ("AP50", 0.2)),
+    )
+    assert described(info, figures=[]) == info
+    changed = described(info, about="", figures=[("AP", 0.6, None), ("dsb@0.50", 0.8, 0.0)])
+    assert changed.about == ""
+    assert changed.metrics == (("AP", 0.6), ("AP50", 0.7), ("dsb@0.50", 0.8))
+    assert changed.spread == (("AP50", 0.2), ("dsb@0.50", 0.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("AP=0.5", ("AP", 0.5, None)),
+        ("dsb@0.50=0.8+-0.01", ("dsb@0.50", 0.8, 0.01)),
+        (" AP = 1e-3+-0", ("AP", 0.001, 0.0)),
+    ],
+)
+def test_figures(text, expected):
+    assert read_figure(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "AP", "AP=", "=0.5", "AP=x", "AP=nan", "AP=0.5+-", "AP=0.5+--1", "AP=0.5+-inf"]
+)
+def test_figures_that_are_none(text):
+    message = r"^--metric .*: expected NAME=VALUE or NAME=VALUE\+-SPREAD, e\.g\. AP=0\.654"
+    with pytest.raises(InputError, match=message):
+        read_figure(text)

@@ -1,0 +1,44 @@
+"""From names to a run; all that is refused is tested with `fcis train`."""
+
+from pathlib import Path
+
+import pytest
+from tests.training.results import result_of
+
+from fcis.recipe.named import named_recipe
+from fcis.training.start import start_training
+
+SCENES = ("scenes:4:1", "scenes:2:2")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Record what would be trained, without training."""
+    seen = []
+
+    def train(recipe, train_set, val_set, folder, **options):
+        seen.append((recipe, train_set, val_set, folder, options))
+        return result_of(folder, recipe)
+
+    monkeypatch.setattr("fcis.training.start.train", train)
+    return seen
+
+
+def test_names_are_enough(calls):
+    lines = []
+    result = start_training(named_recipe("tiny"), *SCENES, device="cpu", tell=lines.append)
+    ((recipe, train_set, val_set, folder, options),) = calls
+    assert result.folder == folder == Path("runs/tiny")
+    assert recipe.model.class_names == tuple(c.name for c in train_set.categories)
+    assert (len(train_set), len(val_set)) == (4, 2)
+    assert options == {"weights": None, "resume": False, "device": "cpu"}
+    assert lines == ["training tiny on scenes:4:1: 4 images, run runs/tiny"]
+
+
+def test_as_many_devices_as_processes_were_started(calls, monkeypatch):
+    started = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    start_training(named_recipe("tiny"), *SCENES, device="cpu")
+    training = calls[0][0].training
+    assert (training.devices, training.num_nodes) == (2, 2)

@@ -1,0 +1,98 @@
+"""What people add most often touches two files: each patch here is such a thing, and is used.
+
+CONTRIBUTING shows them as examples.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+HERE = Path(__file__).parent
+SOURCE = HERE.parents[1] / "src"
+PATCHES = sorted(HERE.glob("*.patch"))
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def patched(tmp_path, request):
+    """Run commands of a copy of the source to which the patch of a name is applied."""
+
+    def apply(name):
+        source = tmp_path / "src"
+        shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
+        # a folder of its own, not a part of this repository
+        command = ["git", "apply", "--verbose", str(HERE / f"{name}.patch")]
+        environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+        def run(*arguments):
+            done = subprocess.run(
+                [sys.executable, "-m", "fcis", *map(str, arguments)],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(source)},
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        return run
+
+    return apply
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda path: path.stem)
+def test_two_files_are_touched(patch):
+    touched = re.findall(r"^\+\+\+ b/(.+)$", patch.read_text(), re.MULTILINE)
+    assert len(touched) == 2
+    assert all(name.startswith("src/fcis/") for name in touched)
+
+
+def test_there_is_a_walk_of_each_kind():
+    assert [path.stem for path in PATCHES] == ["backbone", "command", "format"]
+
+
+def test_a_backbone(patched, tmp_path):
+    run, folder = patched("backbone"), tmp_path / "run"
+    settings = ["backbone.network=plain", "steps=2", "crop=64"]
+    changes = [word for setting in settings for word in ("--set", setting)]
+    data = ["--train", "scenes:2:1", "--val", "scenes:1:2"]
+    run("train", *data, "--recipe", "tiny", "--out", folder, "--device", "cpu", *changes)
+    found = run("predict", "scenes:1:3", "--weights", folder, "--out", tmp_path / "found")
+    assert re.search(r"\d+ instances? in 1 image", found)
+    assert (tmp_path / "found" / "predictions.json").is_file()
+
+
+def test_a_format(patched, tmp_path):
+    run, folder = patched("format"), tmp_path / "circles"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(folder / name)
+    rows = ("a.png,cell,20,30,10", "a.png,debris,60,60,8", "b.png,cell,50,50,20.5")
+    (folder / "circles.csv").write_text("\n".join(rows) + "\n")
+    run("data", "check", folder)
+    run("data", "convert", folder, tmp_path / "coco", "--to", "coco")
+    run("data", "preview", folder, "--out", tmp_path / "preview.png")
+    again = run("data", "convert", tmp_path / "coco", tmp_path / "masks", "--to", "masks")
+    assert "3 objects" in again
+
+
+def test_a_command(patched):
+    run = patched("command")
+    counts = dict(line.split(": ") for line in run("count", "scenes:4:1").splitlines())
+    assert len(counts) == 8 and sum(map(int, counts.values())) > 4
+    assert "count the objects of each class" in run("--help")
+    assert "fcis count train.json" in run("count", "--help")
