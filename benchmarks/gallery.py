@@ -11,13 +11,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from fcis.cli.evaluate import dataset_ids
 from fcis.data.dataset import Dataset
 from fcis.data.source import open_dataset
 from fcis.evaluation.mistakes import find_mistakes
 from fcis.evaluation.records import read_evaluation_set
 from fcis.imaging.drawing import contact_sheet
 from fcis.imaging.instances import Instances
+from fcis.inference.evaluate_dataset import dataset_ids
 from fcis.inference.predictor import Predictor, load_predictor
 from fcis.weights.catalog import resolve_weights
 

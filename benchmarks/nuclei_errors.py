@@ -17,7 +17,6 @@ from pathlib import Path
 
 from records import RESULTS, add_record
 
-from fcis.cli.evaluate import dataset_ids
 from fcis.core.coco_types import CocoDetection
 from fcis.data.dataset import Dataset
 from fcis.data.formats.coco import read_coco
@@ -25,6 +24,7 @@ from fcis.evaluation.mistakes import Mistakes, draw_mistakes, find_mistakes
 from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.records import read_evaluation_set, strongest
 from fcis.evaluation.report import evaluate
+from fcis.inference.evaluate_dataset import dataset_ids
 from fcis.inference.predictor import Predictor, load_predictor
 from fcis.recipe.as_json import with_setting
 from fcis.weights.catalog import resolve_weights

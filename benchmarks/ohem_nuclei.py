@@ -13,8 +13,8 @@ from pathlib import Path
 
 from records import add_record, read_records
 
-from fcis.cli.evaluate import evaluate_predictor
 from fcis.data.formats.coco import read_coco
+from fcis.inference.evaluate_dataset import evaluate_predictor
 from fcis.inference.predictor import load_predictor
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import Recipe

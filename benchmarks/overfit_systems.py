@@ -16,8 +16,8 @@ from pathlib import Path
 
 from records import add_record
 
-from fcis.cli.evaluate import evaluate_predictor
 from fcis.data.scenes.shape_scenes import scene_dataset
+from fcis.inference.evaluate_dataset import evaluate_predictor
 from fcis.inference.predictor import load_predictor
 from fcis.recipe.baselines import TABLE1, mnc
 from fcis.recipe.named import named_recipe

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from records import add_record, read_records
 
-from fcis.cli.evaluate import evaluate_predictor
 from fcis.data.dataset import Dataset
 from fcis.data.formats.coco import read_coco
+from fcis.inference.evaluate_dataset import evaluate_predictor
 from fcis.inference.load_predictor import load_any
 from fcis.inference.predictor import Predictor
 from fcis.inference.test_time.ensemble import Averaging

@@ -13,7 +13,7 @@ import statistics
 
 from records import read_records
 
-from fcis.cli.common import size_text
+from fcis.core.size_text import size_text
 from fcis.weights.catalog import ZOO, zoo
 from fcis.weights.weights_file import WeightsInfo, read_info
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from records import add_record
 
-from fcis.cli.evaluate import evaluate_predictor
 from fcis.data.source import open_dataset
+from fcis.inference.evaluate_dataset import evaluate_predictor
 from fcis.inference.predictor import load_predictor
 from fcis.training.run import BEST
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from fcis.cli.benchmark_options import SAMPLINGS
+from fcis.cli.benchmark import SAMPLINGS
 from fcis.cli.main import build_parser, main
 from fcis.ops.roi_sampling import Sampling
 

@@ -253,7 +253,7 @@ import re
 import sys
 from pathlib import Path
 
-import fcis.cli.convert
+import fcis.weights.foreign.conversion
 from fcis.cli.main import main
 
 def peak():

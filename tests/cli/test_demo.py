@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from fcis.cli import demo
 from fcis.data.scenes import cell_scenes
 from fcis.data.scenes import shape_scenes as scenes
+from fcis.lab import demo
 from fcis.recipe.named import named_recipe
 
 
@@ -68,16 +68,3 @@ def test_an_unwritable_folder(refused, both, tmp_path):
     (tmp_path / "file").write_text("")
     error = refused("demo", "--out", tmp_path / "file" / "demo")
     assert "the folder cannot be made (Not a directory); choose another --out" in error
-
-
-def test_the_recipe_is_that_of_the_scenes_but_short():
-    recipe, base = demo.short_recipe(), named_recipe("scenes")
-    assert recipe.model == base.model
-    assert recipe.training.steps == demo.STEPS < base.training.steps / 10
-    assert recipe.training.optimiser.lr == base.training.optimiser.lr
-    assert recipe.training.augmentation.crop == demo._SIDE
-
-
-def test_what_is_shown_was_not_trained_on():
-    seeds = {demo._SEED, demo._TRAIN_SEED, demo._VAL_SEED}
-    assert len(seeds) == 3

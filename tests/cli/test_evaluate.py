@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcis.cli.evaluate import dataset_ids, evaluate_predictor, write_picture
 from fcis.core.errors import InputError
-from fcis.data.dataset import Category, Dataset
-from fcis.data.formats.coco import read_coco
+from fcis.core.output_files import write_picture
 from fcis.evaluation.confusion import Confusion, draw_confusion
-from fcis.inference.predictor import Predictor, load_predictor
+from fcis.inference.predictor import Predictor
 from fcis.model.build import build_model
 from fcis.weights.weights_file import load_weights, read_info, save_weights
 
@@ -38,14 +36,6 @@ def perfect(monkeypatch):
         return [found for _ in images]
 
     monkeypatch.setattr(Predictor, "detect", detect)
-
-
-def test_detections_can_be_watched(annotate, tiny_weights, tmp_path, perfect):
-    predictor, seen = load_predictor(tiny_weights), []
-    dataset = read_coco(annotate(tmp_path))
-    _, found = evaluate_predictor(predictor, dataset, watch=seen.append)
-    assert [instances.image_id for instances in seen] == [7, 9]
-    assert evaluate_predictor(predictor, dataset)[1] == found and len(found) == 2
 
 
 def test_weights_by_name(fcis, annotate, add_to_zoo, tmp_path, perfect):
@@ -95,20 +85,6 @@ def test_low_scores_are_detections_too(fcis, annotate, tiny_weights, tmp_path):
 def test_scenes(fcis, tiny_weights):
     code, out, _ = fcis("evaluate", "--data", "scenes:2:5", "--weights", tiny_weights)
     assert code == 0 and out.startswith("2 images")
-
-
-def test_ids_are_found_by_name(tiny_weights):
-    info = read_info(tiny_weights)
-    info = replace(info, model=replace(info.model, class_names=("b", "a"), category_ids=(1, 2)))
-
-    def dataset(*names):
-        categories = tuple(Category(id=10 * i, name=n) for i, n in enumerate(names, start=1))
-        return Dataset(name="set", categories=categories, images=())
-
-    assert dataset_ids(info, dataset("a", "b")) == (20, 10)
-    for names in (("a",), ("a", "b", "c"), ("a", "b", "b")):
-        with pytest.raises(InputError, match=r"set: its categories \(a.*are not .* \(b, a\)"):
-            dataset_ids(info, dataset(*names))
 
 
 def test_deep_images_are_read_with_the_percentiles_of_the_weights(

@@ -16,7 +16,6 @@ from fcis.cli.main import build_parser, main
 from fcis.core.errors import InputError
 
 COMMANDS = ("demo", "predict", "train", "evaluate", "convert", "info")
-DATA_ACTIONS = ("check", "preview", "convert")
 
 
 def process(*arguments, **options):
@@ -54,22 +53,6 @@ def test_help_has_an_example_that_parses(capsys, command):
     assert example[:2] == ["fcis", command]
     assert build_parser().parse_args(example[1:]).command == command
     assert "--device DEVICE" in out
-
-
-@pytest.mark.parametrize("action", DATA_ACTIONS)
-def test_help_of_data_has_examples_that_parse(capsys, action):
-    with pytest.raises(SystemExit, match="0"):
-        main(["data", action, "--help"])
-    out = capsys.readouterr().out
-    example = out[out.index("example:") :].splitlines()[1].split()
-    assert example[:3] == ["fcis", "data", action]
-    assert build_parser().parse_args(example[1:]).command == f"data_{action}"
-    with pytest.raises(SystemExit, match="0"):
-        main(["data", "--help"])
-    out = capsys.readouterr().out
-    assert f"\n    {action} " in out
-    example = out[out.index("example:") :].splitlines()[1].split()
-    assert build_parser().parse_args(example[1:]).command.startswith("data_")
 
 
 def test_help_lists_the_commands(capsys):
@@ -177,6 +160,28 @@ def test_help_and_bad_arguments_do_not_load_torch():
         "assert fcis.cli.main.main(['predict', '--nonsense']) == 2\n"
         "try: fcis.cli.main.main(['train', '--help'])\n"
         "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'lightning', 'timm', 'huggingface_hub') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def commands(parser, *before):
+    """Yield the words of every command, those of groups included."""
+    groups = [a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    for name, inner in groups[0].items() if groups else ():
+        yield (*before, name)
+        yield from commands(inner, *before, name)
+
+
+@pytest.mark.parametrize("words", list(commands(build_parser())), ids=" ".join)
+def test_help_and_a_wrong_option_of_every_command_do_not_load_torch(words):
+    code = (
+        "import sys\n"
+        "from fcis.cli.main import main\n"
+        f"assert main([*{words}, '--nonsense']) == 2\n"
+        f"try: main([*{words}, '--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
         "print([m for m in ('torch', 'lightning', 'timm', 'huggingface_hub') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -9,6 +9,7 @@ from fcis.cli.parser import (
     Several,
     add_averaging,
     add_command,
+    add_group,
     add_size,
     add_tiles,
 )
@@ -98,3 +99,17 @@ def test_tiles(parser):
     add_tiles(parser)
     options = parser.parse_args(["--tile", "512", "see"])
     assert (options.tile, options.overlap) == (512, None)
+
+
+def test_a_group(capsys):
+    whole = Parser(prog="fcis", formatter_class=Help)
+    commands = whole.add_subparsers(dest="command", required=True)
+    tables = add_group(commands, "make", "make tables", "fcis make one", of="table")
+    add_command(tables, "one", "the first table", "fcis make one")
+    options = whole.parse_args(["make", "one"])
+    assert (options.command, options.table, options.device) == ("make", "one", "auto")
+    with pytest.raises(InputError, match="arguments are required: TABLE; see fcis make --help"):
+        whole.parse_args(["make"])
+    with pytest.raises(SystemExit, match="0"):
+        whole.parse_args(["make", "--help"])
+    assert "example:\n  fcis make one\n" in capsys.readouterr().out

@@ -3,90 +3,215 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from fcis.cli.benchmark_options import SAMPLINGS
-from fcis.cli.common import check_file, open_predictor, with_size, write_json
-from fcis.cli.train import read_recipe
-from fcis.core.devices import choose_device
-from fcis.core.errors import InputError
-from fcis.data.dataset import Dataset
-from fcis.data.scenes.shape_scenes import scene_dataset
-from fcis.data.source import open_dataset
-from fcis.imaging.reading import read_image
-from fcis.inference.predictor import Predictor
-from fcis.lab.benchmark.environment import Environment, environment
-from fcis.lab.benchmark.inference import InferenceReport, InferenceSettings, run_inference
-from fcis.lab.benchmark.networks import random_predictor, with_classes, write_example
-from fcis.lab.benchmark.ops import OpsReport, OpsSettings, run_ops
-from fcis.lab.benchmark.plots import draw, save
-from fcis.lab.benchmark.timing import Method
-from fcis.lab.benchmark.training import (
-    TrainingReport,
-    TrainingSettings,
-    measured,
-    run_training,
-    with_unused_categories,
+from fcis.cli.parser import (
+    DATA,
+    IMAGES,
+    WEIGHTS,
+    Commands,
+    Once,
+    Parser,
+    add_command,
+    add_group,
+    add_size,
 )
-from fcis.lab.benchmark.workload import Size
-from fcis.recipe.as_json import with_setting
-from fcis.recipe.types import Recipe
-from fcis.training.run import for_dataset
+from fcis.core.errors import InputError
 
-_SCALED_ROIS = (300, 1000, 3000)
-_SCALED_CLASSES = (21, 81, 301, 1201)  # background included
-_BATCHES = (1, 8)
-_MATRIX = 4096
-_SCENES = 64
-_SCENE_SIZE = (480, 640)  # (height, width) px, as COCO's images
+if TYPE_CHECKING:
+    import fcis.lab.benchmark.inference
+    import fcis.lab.benchmark.ops
+    import fcis.lab.benchmark.timing
+    import fcis.lab.benchmark.training
+
+PRECISIONS = ("float32", "bfloat16")
+SAMPLINGS = ("native", "align", "pool")
 _QUICK = "measured in a hurry on small sizes: these figures say nothing of speed"
+_RECIPE = "see `fcis info`, or a .json"
 
-Report = OpsReport | InferenceReport | TrainingReport
+
+def add(commands: Commands) -> None:
+    """Add the group with its three commands."""
+    actions = add_group(
+        commands,
+        "benchmark",
+        "measure speed and memory of the operators, of inference and of training",
+        "fcis benchmark ops --json ops.json --plot ops.png",
+    )
+    _add_ops(actions)
+    _add_inference(actions)
+    _add_training(actions)
+
+
+def _add_ops(actions: Commands) -> None:
+    parser = _action(
+        actions,
+        "ops",
+        "assembly, joint scores and masks against writing out every RoI's tensor",
+        "fcis benchmark ops --json ops.json --plot ops.png",
+        repeats=7,
+    )
+    parser.add_argument(
+        "--sampling",
+        choices=SAMPLINGS,
+        action="append",
+        help="one way to sample a RoI, may be repeated (default: all)",
+    )
+    _add_precision(parser, "of the maps, for both forms")
+    parser.set_defaults(batch=None, workers=None, classes=None)
+
+
+def _add_inference(actions: Commands) -> None:
+    parser = _action(
+        actions,
+        "inference",
+        "a whole image stage by stage, the network's limit, and Mask R-CNN as a peer",
+        "fcis benchmark inference --recipe coco-resnet101 --json inference.json",
+        repeats=5,
+    )
+    parser.add_argument(
+        "--recipe",
+        default="coco-resnet101",
+        metavar="R",
+        help=f"{_RECIPE}; its weights are random (default: coco-resnet101)",
+    )
+    parser.add_argument(
+        "--weights", action=Once, metavar="W", help=f"instead of a recipe: {WEIGHTS}"
+    )
+    parser.add_argument(
+        "--image", type=Path, metavar="FILE", help="default: a synthetic scene of 480 x 800"
+    )
+    add_size(parser)
+    parser.add_argument(
+        "--batch",
+        type=int,
+        action="append",
+        metavar="N",
+        help="images at a time, may be repeated (default: 1 and 8)",
+    )
+    parser.add_argument("--no-peer", action="store_true", help="leave Mask R-CNN out")
+    _add_precision(parser, "of the convolutions, of Mask R-CNN's too")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile what runs on whole images, not the peer"
+    )
+    parser.set_defaults(workers=None)
+    _add_classes(parser)
+
+
+def _add_training(actions: Commands) -> None:
+    parser = _action(
+        actions,
+        "training",
+        "one optimiser step, stage by stage",
+        "fcis benchmark training --recipe scenes --recipe nuclei-cpu",
+        repeats=5,
+    )
+    parser.add_argument(
+        "--recipe",
+        action="append",
+        metavar="R",
+        help=f"{_RECIPE}; may be repeated (default: scenes)",
+    )
+    parser.add_argument("--data", metavar="DATA", help=f"default: scenes of 480 x 640; {DATA}")
+    parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
+    parser.add_argument("--batch", type=int, metavar="N", help="images a batch")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that read images")
+    _add_classes(parser)
+
+
+def _action(
+    actions: Commands,
+    name: str,
+    summary: str,
+    example: str,
+    *,
+    repeats: int,
+) -> Parser:
+    parser = add_command(actions, name, summary, example)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw them")
+    parser.add_argument("--threads", type=int, metavar="N", help="of one operation on a CPU")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        metavar="N",
+        help=f"measurements of each work (default: {repeats})",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="try it out: small sizes, measured once"
+    )
+    parser.set_defaults(usual_repeats=repeats)
+    return parser
+
+
+def _add_precision(parser: Parser, what: str) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help=f"{what} (default: float32)",
+    )
+
+
+def _add_classes(parser: Parser) -> None:
+    parser.add_argument(
+        "--classes",
+        type=int,
+        default=80,
+        metavar="N",
+        help="categories where the recipe or the synthetic data have fewer (default: 80)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a field of the recipe, e.g. model.conventions.sampling=native",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the tables and write what was asked for."""
+    from dataclasses import asdict
+
+    from fcis.core.devices import choose_device
+    from fcis.core.output_files import check_file, write_json
+    from fcis.lab.benchmark.environment import environment, threads
+    from fcis.lab.benchmark.plots import draw, save
+    from fcis.lab.benchmark.timing import Method
+
     for option, path in (("--json", options.json), ("--plot", options.plot)):
         if path is not None:
             check_file(option, path)
     _check(options)
     device = choose_device(options.device)
-    actions: dict[str, Callable[[argparse.Namespace, str], Report]] = {
-        "ops": _ops,
-        "inference": _inference,
-        "training": _training,
-    }
-    with _threads(options.threads):
+    if options.quick:
+        method = Method(rounds=options.repeats or 1, least_seconds=0.0)
+    else:
+        method = Method(rounds=options.repeats or options.usual_repeats)
+    measure = {"ops": _ops, "inference": _inference, "training": _training}[options.action]
+    with threads(options.threads):
         facts = environment(device)
-        report = actions[options.action](options, device)
+        report = measure(options, device, method)
     notes = [*report.notes(), *([_QUICK] if options.quick else [])]
     text = [facts.text(), *(table.text() for table in report.tables()), "\n".join(notes)]
     print("\n\n".join(text))
     if options.json:
-        write_json(options.json, _figures(options, facts, report, text))
+        figures = {
+            "benchmark": options.action,
+            "quick": options.quick,
+            "environment": facts.to_json(),
+            "method": asdict(method),
+            **report.to_json(),
+            "text": text,
+        }
+        write_json(options.json, figures)
         print(f"figures: {options.json}")
     if options.plot:
         save(draw(report), options.plot)
         print(f"plot: {options.plot}")
     return 0
-
-
-def _figures(
-    options: argparse.Namespace, facts: Environment, report: Report, text: list[str]
-) -> dict[str, object]:
-    return {
-        "benchmark": options.action,
-        "quick": options.quick,
-        "environment": facts.to_json(),
-        "method": asdict(_method(options)),
-        **report.to_json(),
-        "text": text,
-    }
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -104,103 +229,68 @@ def _check(options: argparse.Namespace) -> None:
             raise InputError(f"{name} {value}: expected at least {least}")
 
 
-def _method(options: argparse.Namespace) -> Method:
-    if options.quick:
-        return Method(rounds=options.repeats or 1, least_seconds=0.0)
-    return Method(rounds=options.repeats or options.usual_repeats)
+def _ops(
+    options: argparse.Namespace, device: str, method: "fcis.lab.benchmark.timing.Method"
+) -> "fcis.lab.benchmark.ops.OpsReport":
+    from fcis.lab.benchmark.ops import OpsSettings, run_ops
 
-
-def _ops(options: argparse.Namespace, device: str) -> OpsReport:
-    size = Size(rois=20, classes=4, rows=10, columns=12, k=3, out_size=9)
     settings = OpsSettings(
-        size=size if options.quick else Size(),
-        rois=(10, 20) if options.quick else _SCALED_ROIS,
-        classes=(2, 4) if options.quick else _SCALED_CLASSES,
         samplings=tuple(s for s in SAMPLINGS if s in (options.sampling or SAMPLINGS)),
         device=device,
-        method=_method(options),
+        method=method,
         precision=options.precision,
     )
-    return run_ops(settings, _tell)
+    return run_ops(settings.small() if options.quick else settings, _tell)
 
 
-def _inference(options: argparse.Namespace, device: str) -> InferenceReport:
+def _inference(
+    options: argparse.Namespace, device: str, method: "fcis.lab.benchmark.timing.Method"
+) -> "fcis.lab.benchmark.inference.InferenceReport":
+    from fcis.lab.benchmark.inference import InferenceSettings, run_inference
+    from fcis.lab.benchmark.networks import open_network
+
+    quick = options.quick
     with tempfile.TemporaryDirectory() as folder:
-        predictor, name, image = _predictor(options, device, Path(folder))
+        predictor, name, image = open_network(
+            Path(folder),
+            weights=options.weights,
+            recipe=options.recipe,
+            settings=options.set,
+            classes=4 if quick else options.classes,
+            size=options.size or ("64:96" if quick else None),
+            image=options.image,
+            device=device,
+            tell=_tell,
+        )
         settings = InferenceSettings(
             image=image,
-            batches=tuple(options.batch or ((1, 2) if options.quick else _BATCHES)),
-            matrix=64 if options.quick else _MATRIX,
+            batches=tuple(options.batch or ((1, 2) if quick else (1, 8))),
+            matrix=64 if quick else 4096,
             peer=not options.no_peer,
             device=device,
-            method=_method(options),
+            method=method,
             precision=options.precision,
             compiled=options.compile,
         )
         return run_inference(predictor, name, settings, _tell)
 
 
-def _predictor(
-    options: argparse.Namespace, device: str, folder: Path
-) -> tuple[Predictor, str, Path]:
-    """Return what is measured, its name, and the image."""
-    size = options.size or ("64:96" if options.quick else None)
-    if options.weights is not None:
-        if options.set:
-            raise InputError("--set changes a recipe; leave out --weights or --set")
-        predictor = open_predictor(options.weights, size, device)
-        image = options.image or write_example(folder, predictor.model.recipe)
-        return predictor, Path(options.weights).stem, image
-    recipe = _changed(read_recipe(options.recipe), options.set)
-    model = with_classes(recipe.model, 4 if options.quick else options.classes)
-    if size is not None:
-        model = with_size(model, size)
-    image = options.image or write_example(folder, model)
-    pixels = read_image(image, percentiles=model.preprocessing.high_depth)
-    _tell("network with random weights")
-    return random_predictor(model, recipe.name, pixels, device=device), recipe.name, image
+def _training(
+    options: argparse.Namespace, device: str, method: "fcis.lab.benchmark.timing.Method"
+) -> "fcis.lab.benchmark.training.TrainingReport":
+    from fcis.lab.benchmark.training import TrainingSettings, measured, open_data, run_training
+    from fcis.recipe.reading import read_recipe
+    from fcis.training.run import for_dataset
 
-
-def _training(options: argparse.Namespace, device: str) -> TrainingReport:
-    dataset = _dataset(options)
-    batch = options.batch or (1 if options.quick else None)
-    workers = 0 if options.quick and options.workers is None else options.workers
+    quick = options.quick
+    dataset = open_data(options.data, options.images, classes=options.classes, quick=quick)
+    batch = options.batch or (1 if quick else None)
+    workers = 0 if quick and options.workers is None else options.workers
     recipes = []
     for name in options.recipe or ["scenes"]:
-        recipe = measured(_changed(read_recipe(name), options.set), batch=batch, workers=workers)
+        recipe = measured(read_recipe(name, options.set), batch=batch, workers=workers)
         recipes.append(for_dataset(recipe, dataset))
-    settings = TrainingSettings(device=device, method=_method(options))
-    return run_training(recipes, dataset, settings, _tell)
-
-
-def _dataset(options: argparse.Namespace) -> Dataset:
-    if options.data is not None:
-        return open_dataset(options.data, options.images)
-    if options.images is not None:
-        raise InputError("--images belongs to the .json of --data; give that too")
-    if options.quick:
-        return scene_dataset(2, 0, size=(64, 96))
-    return with_unused_categories(scene_dataset(_SCENES, 0, size=_SCENE_SIZE), options.classes)
-
-
-def _changed(recipe: Recipe, settings: list[str]) -> Recipe:
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise InputError(f"--set {setting}: expected KEY=VALUE, e.g. steps=500")
-        recipe = with_setting(recipe, key, value)
-    return recipe
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let torch use so many threads for one operation, for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return run_training(recipes, dataset, TrainingSettings(device=device, method=method), _tell)
 
 
 def _tell(text: str) -> None:

@@ -1,112 +1,139 @@
-"""`fcis convert`: from weights of other programs to a weights file."""
+"""`fcis convert`: from weights of other programs, or of fcis, to a weights file."""
 
 import argparse
 from pathlib import Path
 
-from fcis.cli import half_precision as half
-from fcis.cli.common import check_file, write_json
+from fcis.cli.parser import Commands, Once, Parser, add_command
 from fcis.core.errors import InputError
-from fcis.recipe.as_json import JSON
-from fcis.weights.foreign.conversion import ArrayRecord, Conversion, convert_file
 
-_RECIPE = "coco-resnet101"  # of the release, for a backbone to be trained with
+_SUFFIX = ".safetensors"
+# options by what they are called in the parsed arguments
+_OF_HALF = ("about", "licence", "trained_on", "metric")
+_OF_OTHERS = ("conventions", "report")
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "convert",
+        "turn weights of the 2017 release, of ChainerCV or of ImageNet into a weights file, or "
+        "a weights file into one of half precision",
+        "fcis convert fcis_coco-0000.params coco.safetensors --report arrays.md",
+    )
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="MXNet .params or ChainerCV .npz of FCIS; an ImageNet ResNet to begin training with: "
+        "MXNet .params, .pth or .safetensors of torchvision or timm; with --half a weights file "
+        "or a run folder",
+    )
+    parser.add_argument("target", type=Path, metavar="TARGET", help="a .safetensors file")
+    parser.add_argument(
+        "--conventions",
+        metavar="C",
+        help="release, chainercv or paper (default: those that SOURCE was trained for)",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write what became of every array, as JSON (.json) or Markdown",
+    )
+    _add_half(parser)
+
+
+def _add_half(parser: Parser) -> None:
+    parser.add_argument(
+        "--half",
+        action="store_true",
+        help="write a weights file or the best weights of a run again, half as large, with what "
+        "the following options say",
+    )
+    parser.add_argument("--about", action=Once, metavar="TEXT", help="what they are for, shortly")
+    parser.add_argument("--licence", action=Once, metavar="TEXT", help="of the weights")
+    parser.add_argument(
+        "--trained-on", action=Once, metavar="TEXT", help="the training data, for people"
+    )
+    parser.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE[+-SPREAD]",
+        help="a figure of these weights, with the standard deviation over trainings with other "
+        "seeds, e.g. AP=0.654+-0.004; may be given several times",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Convert, and say what was found, what was left out and how to go on."""
     if options.half:
-        return half.run(options)
-    half.refuse_options(options)
+        return _run_half(options)
+    from fcis.core.output_files import write_json, write_text
+    from fcis.weights.foreign import conversion_report as reports
+    from fcis.weights.foreign.conversion import convert_file
+
+    for name in _OF_HALF:
+        if getattr(options, name):
+            option = name.replace("_", "-")
+            raise InputError(f"--{option}: is for weights of fcis; add --half or leave it out")
     source, target, report = options.source, options.target, options.report
     _check_paths(source, target, report)
     conversion = convert_file(source, target, conventions=options.conventions)
-    print(summary(conversion, source, target))
+    print(reports.summary(conversion, source, target))
     if report is not None:
         if report.suffix.lower() == ".json":
-            write_json(report, report_json(conversion, source, target))
+            write_json(report, reports.report_json(conversion, source, target))
         else:
-            _write_text(report, report_text(conversion, source, target))
+            write_text(report, reports.report_text(conversion, source, target))
         print(f"report:  {report}")
-    print(_next_step(conversion, target))
+    print(reports.next_step(conversion, target))
     return 0
 
 
-def summary(conversion: Conversion, source: Path, target: Path) -> str:
-    """Return what a person wants to know of a conversion."""
-    description = conversion.description
-    left_out: dict[str, list[ArrayRecord]] = {}
-    for record in conversion.arrays:
-        if record.reason:
-            left_out.setdefault(record.reason, []).append(record)
-    taken = len(conversion.arrays) - sum(map(len, left_out.values()))
-    rows = [
-        ("kind", conversion.kind),
-        ("network", description.network),
-        ("conventions", description.conventions),
-        ("trained on", description.info.training_data),
-        ("taken", f"{taken} of {len(conversion.arrays)} arrays"),
-    ]
-    rows += [("left out", _left_out(reason, found)) for reason, found in left_out.items()]
-    rows += [("note", note) for note in description.notes]
-    lines = [str(source)]
-    lines += [f"  {name:12} {value}" for name, value in rows if value]
-    lines.append(f"weights: {target}")
-    return "\n".join(lines)
+def _run_half(options: argparse.Namespace) -> int:
+    """Write the file, and say how large it is and what it lacks."""
+    from functools import partial
 
+    from fcis.core.output_files import check_file
+    from fcis.weights.half_precision import (
+        described,
+        find_source,
+        pack_weights,
+        read_figure,
+        summary,
+    )
 
-def report_json(conversion: Conversion, source: Path, target: Path) -> JSON:
-    """Return what became of every array as plain JSON values."""
-    description = conversion.description
-    return {
-        "source": str(source),
-        "target": str(target),
-        "kind": conversion.kind,
-        "network": description.network,
-        "conventions": description.conventions,
-        "notes": list(description.notes),
-        "arrays": [
-            {
-                "source": record.source,
-                "target": record.target or None,
-                "transform": record.transform or None,
-                "left_out": record.reason or None,
-                "dtype": record.dtype,
-                "shape": list(record.shape),
-                "sha256": record.digest or None,
-            }
-            for record in conversion.arrays
-        ],
-    }
-
-
-def report_text(conversion: Conversion, source: Path, target: Path) -> str:
-    """Return what became of every array as a Markdown table."""
-    lines = [
-        f"# {source.name} to {target.name}",
-        "",
-        f"{conversion.kind}: {conversion.description.network}.",
-        "",
-        "`sha256` is the beginning of the digest of the target's values, float32, little-endian, "
-        "row by row.",
-        "",
-        "| source | target | transform | type | shape | sha256 |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for record in conversion.arrays:
-        shape = " x ".join(map(str, record.shape)) or "one number"
-        how = record.transform or f"left out: {record.reason}"
-        cells = (record.source, record.target or "-", how, record.dtype, shape, record.digest)
-        lines.append(f"| {' | '.join(cell or '-' for cell in cells)} |")
-    return "\n".join(lines) + "\n"
+    for name in _OF_OTHERS:
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name}: is for weights of other programs; leave it out")
+    source, target = find_source(options.source), options.target
+    _check_suffix(target)
+    if target.resolve() == source.resolve():
+        raise InputError(f"{source}: source and target must be different files")
+    figures = [read_figure(text) for text in options.metric]
+    check_file("TARGET", target)
+    change = partial(
+        described,
+        about=options.about,
+        licence=options.licence,
+        training_data=options.trained_on,
+        figures=figures,
+    )
+    packed = pack_weights(source, target, change)
+    print(summary(packed, source, target))
+    return 0
 
 
 def _check_paths(source: Path, target: Path, report: Path | None) -> None:
     """Refuse what would fail, or destroy something, after the work is done."""
+    from fcis.core.output_files import check_file
+
     if not source.is_file():
         what = "is a folder" if source.is_dir() else "no such file"
         raise InputError(f"{source}: {what}; give the file with the weights to convert")
-    if target.suffix.lower() != half.SUFFIX:
-        raise InputError(f"{target}: expected a name that ends in {half.SUFFIX}")
+    _check_suffix(target)
     check_file("TARGET", target)
     if report is not None:
         check_file("--report", report)
@@ -115,37 +142,6 @@ def _check_paths(source: Path, target: Path, report: Path | None) -> None:
         raise InputError(f"{source}: source, target and report must be different files")
 
 
-def _left_out(reason: str, records: list[ArrayRecord]) -> str:
-    names = ", ".join(record.source for record in records[:2])
-    more = f" and {len(records) - 2} more" if len(records) > 2 else ""
-    return f"{names}{more}: {reason}"
-
-
-def _next_step(conversion: Conversion, target: Path) -> str:
-    """Return how to use the result."""
-    info = conversion.description.info
-    if not info.is_backbone:
-        return f"try it:  fcis predict IMAGES --weights {target}"
-    backbone = info.model.backbone
-    if backbone.block == "basic":
-        return f"use it:  fcis train --weights {target} ..., with a recipe of this backbone"
-    settings = ""
-    if backbone.depths != (3, 4, 23, 3):
-        settings += f" --set backbone.depths={str(list(backbone.depths)).replace(' ', '')}"
-    if backbone.variant != "v1":
-        settings += f" --set backbone.variant={backbone.variant}"
-    return (
-        f"use it:  fcis train --train DATA --val DATA --recipe {_RECIPE}{settings} "
-        f"--weights {target}"
-    )
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); make room or choose another place"
-        ) from None
+def _check_suffix(target: Path) -> None:
+    if target.suffix.lower() != _SUFFIX:
+        raise InputError(f"{target}: expected a name that ends in {_SUFFIX}")

@@ -1,18 +1,42 @@
 """`fcis data preview`: a sheet of pictures of what a training sees, or of what is annotated."""
 
 import argparse
+from pathlib import Path
 
-from fcis.cli.common import check_file
-from fcis.cli.train import read_recipe
+from fcis.cli.parser import DATA, IMAGES, Commands, add_command
 from fcis.core.errors import InputError
-from fcis.data.source import open_dataset
-from fcis.training.checks import check_training
-from fcis.training.preview import preview_images, preview_samples
-from fcis.training.run import for_dataset
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "preview",
+        "draw annotated images, or the training samples that a recipe makes of them",
+        "fcis data preview train.json --recipe nuclei-cpu --out preview.png",
+    )
+    parser.set_defaults(command="data_preview")
+    parser.add_argument("data", metavar="DATA", help=DATA)
+    parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
+    parser.add_argument("--recipe", metavar="R", help="show its training samples (see `fcis info`)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("preview.png"), metavar="FILE", help="default: preview.png"
+    )
+    parser.add_argument(
+        "--count", type=int, default=6, metavar="N", help="how many images or samples (default: 6)"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="S", help="of the choice (default: the recipe's, or 0)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Draw the sheet and say where it is."""
+    from fcis.core.output_files import check_file
+    from fcis.data.source import open_dataset
+    from fcis.recipe.reading import read_recipe
+    from fcis.training.preview import preview_images, preview_samples
+
     if options.out.suffix.lower() != ".png":
         raise InputError(f"--out {options.out}: the sheet is a PNG; give a name that ends in .png")
     if options.count < 1:
@@ -26,12 +50,7 @@ def run(options: argparse.Namespace) -> int:
         sheet = preview_images(dataset, count, options.seed or 0)
         what = f"{count} image{'s' * (count != 1)} as annotated; --recipe R shows training samples"
     else:
-        recipe = for_dataset(read_recipe(options.recipe), dataset)
-        check_training(recipe)
-        dataset = dataset.reading(
-            percentiles=recipe.model.preprocessing.high_depth,
-            channels=recipe.model.backbone.in_channels,
-        )
+        recipe = read_recipe(options.recipe)
         seed = recipe.training.seed if options.seed is None else options.seed
         sheet = preview_samples(dataset, recipe, options.count, seed)
         what = f"{options.count} samples of {recipe.name}, seed {seed}, beside their images"

@@ -1,4 +1,9 @@
-"""What the arguments of all commands have in common; nothing here brings torch."""
+"""What the arguments of all commands have in common; nothing here brings torch.
+
+Each command is a module with two functions. `add` adds its parser to those of `main`; `run` takes
+the parsed arguments and returns the exit code. What `run` needs it imports itself: it may bring
+torch, which takes seconds that `--help` and a wrong option should not.
+"""
 
 import argparse
 from collections.abc import Iterable
@@ -6,6 +11,7 @@ from typing import NoReturn
 
 from fcis.core.errors import InputError
 
+INTERRUPTED = 130  # the exit code that shells expect of a command that Ctrl-C ended
 DEVICE = "auto, cpu, cuda, cuda:N or mps (default: auto)"
 DATA = (
     "COCO .json; YOLO data.yaml[:SPLIT]; ROOT:SPLIT of COCO, SBD, VOC or Cityscapes; a folder of "
@@ -85,14 +91,26 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def add_command(
-    commands: "argparse._SubParsersAction[Parser]",
-    name: str,
-    summary: str,
-    example: str,
-) -> Parser:
+Commands = argparse._SubParsersAction
+
+
+def add_command(commands: Commands, name: str, summary: str, example: str) -> Parser:
     """Return the parser of a new command, which has `--help` with an example, and `--device`."""
-    parser = commands.add_parser(
+    parser = _add_parser(commands, name, summary, example)
+    parser.add_argument("--device", default="auto", help=DEVICE)
+    return parser
+
+
+def add_group(
+    commands: Commands, name: str, summary: str, example: str, *, of: str = "action"
+) -> Commands:
+    """Return where the commands of a new group are added; `of` is what chooses among them."""
+    parser = _add_parser(commands, name, summary, example)
+    return parser.add_subparsers(dest=of, required=True, metavar=of.upper())
+
+
+def _add_parser(commands: Commands, name: str, summary: str, example: str) -> Parser:
+    return commands.add_parser(
         name,
         help=summary,
         description=summary,
@@ -100,12 +118,10 @@ def add_command(
         formatter_class=Help,
         allow_abbrev=False,  # a name that is cut short could mean another option tomorrow
     )
-    parser.add_argument("--device", default="auto", help=DEVICE)
-    return parser
 
 
 def add_size(parser: argparse.ArgumentParser) -> None:
-    """Add `--size`, which `fcis.cli.common.with_size` reads."""
+    """Add `--size`, which `fcis.recipe.reading.with_size` reads."""
     parser.add_argument(
         "--size",
         metavar="SHORT[:LONG]",

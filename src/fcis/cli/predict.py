@@ -2,345 +2,125 @@
 
 import argparse
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import UInt8
-
-from fcis.cli.common import (
-    averaging_of,
-    make_folder,
-    open_predictor,
-    progress,
-    tiling_of,
-    write_json,
+from fcis.cli.parser import (
+    IMAGES,
+    INTERRUPTED,
+    SEVERAL,
+    WEIGHTS,
+    Commands,
+    Several,
+    add_averaging,
+    add_command,
+    add_size,
+    add_tiles,
 )
-from fcis.core.coco_types import CocoDetection
 from fcis.core.errors import InputError
-from fcis.imaging.instances import Instances
-from fcis.imaging.reading import MAX_PIXELS, MAX_TILED_PIXELS
-from fcis.imaging.strips.picture import ArrayPicture, Picture
-from fcis.imaging.video import is_video
-from fcis.inference.explain.scores import score_maps, with_score_maps
-from fcis.inference.inputs import Job, find_jobs
-from fcis.inference.predictor import Predictor
-from fcis.inference.results.jsonl import LINES, LineFile
-from fcis.inference.results.result_pictures import (
-    MAPS,
-    OVERLAY,
-    with_image,
-    write_maps,
-    write_masks,
-    write_overlay,
-)
-from fcis.inference.video_inputs import Overlays, VideoInput, find_videos, frame_jobs
 
-KINDS = ("overlay", "coco", "masks", "jsonl", "maps")
-RESULTS = "predictions.json"
-INTERRUPTED = 130
-_MOST_NOTES = 10  # images of which it is said one by one that nothing was found
+if TYPE_CHECKING:
+    import fcis.inference.predict_files
 
 
-@dataclass(slots=True)
-class _Outcome:
-    """What a run has found so far; masks are kept as run lengths, images not at all.
-
-    Attributes:
-        results: of all images, if they are asked for.
-        instances: how many there are.
-        done: images that were looked at.
-        before: images that an earlier run had looked at.
-        failures: one line for each image that could not be.
-        empty: images in which nothing reached the threshold.
-        top_score: the highest score in all of those.
-        full: images with as many instances as the network puts out at most.
-        notes: one line for each of the first empty and the first full ones.
-    """
-
-    results: list[CocoDetection] = field(default_factory=list)
-    instances: int = 0
-    done: int = 0
-    before: int = 0
-    failures: list[str] = field(default_factory=list)
-    empty: int = 0
-    top_score: float = 0.0
-    full: int = 0
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """What there is of one image.
-
-    Attributes:
-        found: its instances, or why there are none.
-        picture: its pixels, where the instances do not hold them.
-        is_known: an earlier run has looked at it, and written its line.
-    """
-
-    job: Job
-    found: Instances | InputError
-    picture: Picture | None = None
-    is_known: bool = False
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "predict",
+        "find the instances in images",
+        "fcis predict photos/ --weights runs/cells --out found",
+    )
+    parser.add_argument(
+        "input",
+        nargs="+",
+        metavar="INPUT",
+        help="image files, folders, globs, videos, a COCO .json (also one without annotations), "
+        "or scenes:N:seed",
+    )
+    parser.add_argument("--weights", action=Several, metavar="W", help=WEIGHTS + SEVERAL)
+    parser.add_argument("--images", type=Path, metavar="DIR", help=IMAGES)
+    parser.add_argument(
+        "--out", type=Path, default=Path("predictions"), metavar="DIR", help="default: predictions"
+    )
+    parser.add_argument(
+        "--score-threshold", type=float, metavar="S", help="default: as stored in the weights"
+    )
+    parser.add_argument(
+        "--save",
+        metavar="KINDS",
+        help="what to write: overlay (pictures; of a video, a video), coco (predictions.json, at "
+        "the end), jsonl (predictions.jsonl, a line an image as it is done), masks (16-bit "
+        "pictures with the number of the instance at each pixel), maps (the score maps of the best "
+        "instances, and how they were read); default: overlay,coco, with videos overlay,jsonl",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="with jsonl: go on after the last image whose line is complete",
+    )
+    add_size(parser)
+    add_averaging(parser)
+    add_tiles(parser)
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="refuse larger images (default: 100000000, with --tile 1000000000)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Predict every image; go on past those that cannot be read and list them at the end."""
-    videos = [item for item in options.input if is_video(item) and not Path(item).is_dir()]
-    usual = "overlay,jsonl" if videos else "overlay,coco"
-    kinds = _kinds(usual if options.save is None else options.save)
-    _check(options, kinds)
-    if "maps" in kinds:
-        _check_maps(options, videos)
+    from fcis.cli.common import averaging_of, open_predictor, tiling_of
+    from fcis.inference.predict_files import Interrupted, check_request, predict_files
+
+    request = {
+        "save": options.save,
+        "threshold": options.score_threshold,
+        "max_pixels": options.max_pixels,
+        "resume": options.resume,
+    }
+    if "maps" in check_request(options.input, **request):
+        _check_maps(options)
     tiling = tiling_of(options)
-    most = MAX_PIXELS if tiling is None else MAX_TILED_PIXELS
-    most = options.max_pixels or most
     averaging = averaging_of(options)
     predictor = open_predictor(options.weights, options.size, options.device, averaging)
     predictor.tiling = tiling
-    if "maps" in kinds:
-        with_score_maps(predictor)
-    images = [item for item in options.input if item not in videos]
-    jobs: list[Job] = []
-    if images or options.images is not None:
-        jobs = find_jobs(
-            images,
-            predictor.info.model,
-            images_dir=options.images,
-            max_pixels=most,
-            out=options.out,
-        )
-    streams = find_videos(videos, [job.name for job in jobs])
-    make_folder(options.out)
-    work = _Work(predictor, options.out, kinds=kinds, threshold=options.score_threshold)
-    interrupted = False
     try:
-        if "jsonl" in kinds:
-            work.lines = LineFile(options.out / LINES, resume=options.resume)
-        work.look(jobs)
-        for video in streams:
-            work.watch(video, frame_jobs(video, predictor.info.model, most))
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        work.close()
-    outcome = work.outcome
-    _report(outcome, options.out)
-    if interrupted:
-        total = "" if streams else f" of {len(jobs)}"
+        outcome = predict_files(
+            predictor, options.input, options.out, images_dir=options.images, **request
+        )
+    except Interrupted as stop:
+        outcome = stop.outcome
+        _report(outcome, options.out)
+        total = "" if outcome.total is None else f" of {outcome.total}"
         seen = outcome.done + outcome.before
         print(f"fcis: interrupted after {seen}{total} images", file=sys.stderr)
         return INTERRUPTED
+    _report(outcome, options.out)
     return 2 if outcome.failures else 0
 
 
-def _kinds(text: str) -> set[str]:
-    kinds = {k.strip() for k in text.split(",") if k.strip()}
-    unknown = sorted(kinds - set(KINDS))
-    if unknown or not kinds:
-        raise InputError(f"--save {text}: expected some of {','.join(KINDS)}")
-    return kinds
-
-
-def _check(options: argparse.Namespace, kinds: set[str]) -> None:
-    """Refuse options that make no sense, before anything is loaded."""
-    threshold = options.score_threshold
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise InputError(f"--score-threshold {threshold}: expected a number from 0 to 1")
-    if options.max_pixels is not None and options.max_pixels < 1:
-        raise InputError(f"--max-pixels {options.max_pixels}: expected a number above 0")
-    if options.resume and "jsonl" not in kinds:
-        raise InputError("--resume: goes on with the lines of a run; add --save jsonl")
-    if options.resume and "coco" in kinds:
-        raise InputError(
-            f"--resume: {RESULTS} would lack what the earlier run found; leave coco out of --save"
-        )
-
-
-def _check_maps(options: argparse.Namespace, videos: list[str]) -> None:
+def _check_maps(options: argparse.Namespace) -> None:
     """Refuse what has not one network's maps of a whole image."""
+    from fcis.inference.predict_files import find_video_files
+
     several = len(options.weights or ()) > 1
     if options.tile is not None or options.scales is not None or options.flip or several:
         raise InputError(
             "--save maps: shows the maps of one network for a whole image; leave out --tile, "
             "--scales, --flip and all --weights but one"
         )
+    videos = find_video_files(options.input)
     if videos:
         raise InputError(f"--save maps: is for images, and {videos[0]} is a video")
 
 
-class _Work:
-    """Takes images through the network and writes what is asked for."""
-
-    def __init__(
-        self, predictor: Predictor, out: Path, *, kinds: set[str], threshold: float | None
-    ) -> None:
-        self._predictor = predictor
-        self._out = out
-        self._kinds = kinds
-        self._threshold = threshold
-        self._overlays = Overlays(out)
-        self.outcome = _Outcome()
-        self.lines: LineFile | None = None
-
-    def look(self, jobs: list[Job]) -> None:
-        """Look at images that an earlier run has not looked at."""
-        new = [job for job in jobs if not self._is_done(job)]
-        self.outcome.before += len(jobs) - len(new)
-        for seen in progress(self._seen(new), total=len(new), what="predicting"):
-            self._keep(seen, None)
-
-    def watch(self, video: VideoInput, jobs: Iterable[Job]) -> None:
-        """Look at the frames of a video; its overlay is written whole, whatever was done."""
-        if "overlay" not in self._kinds:
-            jobs = self._undone(jobs)
-        frames = self._seen(jobs)
-        total = video.info.num_frames
-        for seen in progress(frames, total=total, what=video.path.name, unit="frame"):
-            self._keep(seen, video)
-        self._overlays.close()
-
-    def close(self) -> None:
-        """Finish all files."""
-        if "coco" in self._kinds:
-            write_json(self._out / RESULTS, self.outcome.results)
-        if self.lines is not None:
-            self.lines.close()
-        self._overlays.close()
-
-    def _is_done(self, job: Job) -> bool:
-        return self.lines is not None and job.image_id in self.lines.done
-
-    def _undone(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        for job in jobs:
-            if self._is_done(job):
-                self.outcome.before += 1
-            else:
-                yield job
-
-    def _seen(self, jobs: Iterable[Job]) -> Iterator[_Seen]:
-        """Yield what there is of each image, in order."""
-        for is_done, group in groupby(jobs, key=self._is_done):
-            if is_done:
-                yield from map(self._known, group)
-            elif self._predictor.tiling is not None:
-                yield from map(self._tiled, group)
-            else:
-                yield from self._plain(group)
-
-    def _plain(self, jobs: Iterable[Job]) -> Iterator[_Seen]:
-        waiting: deque[Job] = deque()  # read ahead: a few
-
-        def reads() -> Iterator[Callable[[], UInt8[np.ndarray, "_ _ 3"]]]:
-            for job in jobs:
-                waiting.append(job)
-                yield job.read
-
-        with closing(self._predictor.detect_each(reads())) as detected:
-            for found in detected:
-                yield _Seen(job=waiting.popleft(), found=found)
-
-    def _tiled(self, job: Job) -> _Seen:
-        tiling = self._predictor.tiling
-        if tiling is None:
-            raise ValueError("tiling: expected one, got None")
-        watch = partial(progress, what=job.name, unit="tile")
-        try:
-            picture = job.open()
-            found = self._predictor.detect_picture(picture, tiling, watch=watch)
-        except InputError as error:
-            return _Seen(job=job, found=error)
-        return _Seen(job=job, found=found, picture=picture)
-
-    def _known(self, job: Job) -> _Seen:
-        if self.lines is None:
-            raise ValueError("lines: expected a file, got None")
-        names = ("background", *self._predictor.info.model.class_names)
-        found = self.lines.read(job.image_id, names, job.category_ids)
-        return _Seen(job=job, found=found, picture=ArrayPicture(job.read()), is_known=True)
-
-    def _keep(self, seen: _Seen, video: VideoInput | None) -> None:
-        """Write the pictures of an image, then its line; add its instances to the outcome."""
-        job, outcome = seen.job, self.outcome
-        if isinstance(seen.found, InputError):
-            text = str(seen.found)
-            outcome.failures.append(text if job.file_name in text else f"{job.file_name}: {text}")
-            return
-        shown = seen.found if seen.is_known else self._shown(job, seen.found)
-        if "overlay" in self._kinds:
-            image = shown
-            if shown.image is None and seen.picture is not None:
-                image = with_image(shown, seen.picture)
-            if video is None:
-                write_overlay(self._out / f"{job.name}{OVERLAY}", image)
-            else:
-                self._overlays.write(video, np.asarray(image.draw(scale=1)))
-        if seen.is_known:
-            outcome.before += 1
-            return
-        if "masks" in self._kinds:
-            write_masks(self._out, job.name, shown)
-        if "maps" in self._kinds and len(shown):
-            scores = score_maps(self._predictor, job.read())
-            write_maps(self._out / f"{job.name}{MAPS}", scores, shown)
-        if self.lines is not None:
-            self.lines.write(shown, job.moment)
-        if "coco" in self._kinds:
-            outcome.results += shown.to_coco()
-        outcome.instances += len(shown)
-        outcome.done += 1
-
-    def _shown(self, job: Job, found: Instances) -> Instances:
-        shown = self._predictor.shown(found, self._threshold)
-        if len(shown) == 0:
-            _note_empty(job, found, self.outcome)
-        most = self._predictor.info.model.detection.max_detections
-        # whoever asks for low scores gets as many as there may be, and knows it
-        if self._predictor.tiling is None and len(self._predictor.shown(shown)) >= most:
-            _note_full(job, most, self.outcome)
-        return replace(
-            shown, image_id=job.image_id, file_name=job.file_name, category_ids=job.category_ids
-        )
-
-
-def _note_empty(job: Job, found: Instances, outcome: _Outcome) -> None:
-    """Remember that nothing reached the threshold."""
-    top = float(found.scores.max()) if len(found) else 0.0
-    outcome.empty += 1
-    outcome.top_score = max(outcome.top_score, top)
-    if outcome.empty <= _MOST_NOTES:
-        best = f"the top score is {top:.3f}" if len(found) else "there is no score at all"
-        outcome.notes.append(f"{job.file_name}: nothing reaches the threshold; {best}")
-
-
-def _note_full(job: Job, most: int, outcome: _Outcome) -> None:
-    """Remember that there may be more instances than the network puts out."""
-    outcome.full += 1
-    if outcome.full <= _MOST_NOTES:
-        outcome.notes.append(
-            f"{job.file_name}: {most} instances, the most that these weights put out at once; "
-            "for all there are, look in tiles: --tile SIZE"
-        )
-
-
-def _report(outcome: _Outcome, out: Path) -> None:
+def _report(outcome: "fcis.inference.predict_files.Outcome", out: Path) -> None:
     """Say what there is, and what is missing."""
     for note in outcome.notes:
         print(note, file=sys.stderr)
-    if outcome.empty > _MOST_NOTES:
-        print(
-            f"{outcome.empty} images in which nothing reaches the threshold; the top score of "
-            f"them all is {outcome.top_score:.3f}",
-            file=sys.stderr,
-        )
-    if outcome.full > _MOST_NOTES:
-        print(f"{outcome.full} images with the most instances at once", file=sys.stderr)
     before = f" ({outcome.before} were done before)" if outcome.before else ""
     print(
         f"{_count(outcome.instances, 'instance')} in {_count(outcome.done, 'image')}{before}: {out}"

@@ -14,6 +14,8 @@ from fcis.imaging.channel_counts import as_picture
 from fcis.imaging.drawing import contact_sheet, draw_instances
 from fcis.recipe.types import Preprocessing, Recipe
 from fcis.training.batch import Sample
+from fcis.training.checks import check_training
+from fcis.training.run import for_dataset
 from fcis.training.samples import TrainingSamples
 
 _INSIDE = 0.5  # share of a pixel from which it counts as the object's
@@ -25,14 +27,20 @@ def preview_samples(dataset: Dataset, recipe: Recipe, count: int, seed: int) -> 
     """Return a sheet of the first samples of a run, each beside the image that it was made from.
 
     Args:
-        dataset: read as the recipe asks for it.
+        dataset: the images and what is annotated in them.
         recipe: its preprocessing and augmentation are applied.
         count: of samples.
         seed: of the run.
 
     Raises:
-        InputError: no image has an object, or an image cannot be read.
+        InputError: the recipe does not fit, no image has an object, or an image cannot be read.
     """
+    recipe = for_dataset(recipe, dataset)
+    check_training(recipe)
+    dataset = dataset.reading(
+        percentiles=recipe.model.preprocessing.high_depth,
+        channels=recipe.model.backbone.in_channels,
+    )
     recipe = replace(recipe, training=replace(recipe.training, seed=seed))
     samples = TrainingSamples(dataset, recipe)
     if not samples.images:

@@ -3,9 +3,16 @@
 import pytest
 
 from fcis.data.checks import faults
-from fcis.data.checks.image_check import ValImages, check_images, group_by_image, is_id
+from fcis.data.checks.image_check import (
+    ValImages,
+    check_images,
+    compare_images,
+    group_by_image,
+    is_id,
+)
 from fcis.data.checks.image_facts import ImageFacts
-from fcis.data.checks.raw import RawDataset
+from fcis.data.checks.raw import RawDataset, from_dataset
+from fcis.data.scenes.shape_scenes import scene_dataset
 
 SQUARE = [[2, 3, 12, 3, 12, 13, 2, 13]]
 FINE = ImageFacts(size=(20, 30))
@@ -185,3 +192,12 @@ def test_groups_and_ids():
     entries = [annotation(), annotation(image_id="x"), annotation(image_id=[1]), 5, annotation()]
     assert {id: len(group) for id, group in group_by_image(entries).items()} == {1: 2, "x": 1}
     assert [is_id(v) for v in (1, "a", True, None, 1.0, [1])] == [True, True, *[False] * 4]
+
+
+def test_images_of_both_sets():
+    train, val = (from_dataset(scene_dataset(n, 4, size=(64, 96)), "x") for n in (3, 2))
+    found = compare_images(train, val)
+    names = [entry["file_name"] for entry in val.images]
+    assert found == ValImages(same=dict(enumerate(names)), names=frozenset(names))
+    other = from_dataset(scene_dataset(2, 5, size=(64, 96)), "x")
+    assert compare_images(train, other).same == {}

@@ -3,9 +3,10 @@
 import json
 import subprocess
 
+import pytest
 import torch
 
-from fcis.lab.benchmark.environment import commit, environment
+from fcis.lab.benchmark.environment import commit, environment, threads
 
 
 def git(folder, *arguments):
@@ -45,3 +46,17 @@ def test_commit_of_a_clone(tmp_path):
 def test_without_git(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert commit(tmp_path / "a.py") == ""
+
+
+def test_the_number_of_threads_is_restored_after_a_failure():
+    before = torch.get_num_threads()
+
+    def fail():
+        with threads(before + 1):
+            assert torch.get_num_threads() == before + 1
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with threads(None):
+        assert torch.get_num_threads() == before

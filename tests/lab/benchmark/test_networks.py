@@ -7,17 +7,19 @@ import pytest
 import torch
 from PIL import Image
 
+from fcis.core.errors import InputError
 from fcis.imaging.reading import read_image
 from fcis.lab.benchmark.networks import (
     network_input,
+    open_network,
     random_predictor,
     resized_sides,
     settle_on,
     with_classes,
     write_example,
 )
-from fcis.model.norms import FrozenBatchNorm
 from fcis.model.build import build_model
+from fcis.model.norms import FrozenBatchNorm
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import MNCRecipe
 
@@ -85,3 +87,20 @@ def test_layers_of_rois_are_settled_too():
     for conv5 in (model.backbone.layer4, model.head.backbone["layer4"]):
         norms = [m for m in conv5.modules() if isinstance(m, FrozenBatchNorm)]
         assert len(norms) > 8 and all(n.running_mean.abs().max() > 0 for n in norms)
+
+
+def test_a_network_by_its_recipe_or_weights(tiny_weights, tmp_path):
+    told = []
+    given = {
+        "recipe": "tiny", "settings": (), "classes": 3, "size": "64:96", "image": None,
+        "device": "cpu", "tell": told.append,
+    }  # fmt: skip
+    predictor, name, image = open_network(tmp_path, weights=None, **given)
+    assert (name, image) == ("tiny", tmp_path / "example.jpg") and image.is_file()
+    assert predictor.info.model.class_names == ("class 1", "class 2", "class 3")
+    assert told == ["network with random weights"]
+    predictor, name, _ = open_network(tmp_path, weights=str(tiny_weights), **given)
+    assert name == "tiny" and predictor.model.recipe.preprocessing.long_side == 96
+    assert len(predictor.info.model.class_names) == 8 and len(told) == 1
+    with pytest.raises(InputError, match="--set changes a recipe; leave out --weights or --set"):
+        open_network(tmp_path, weights="x", **given | {"settings": ["steps=1"]})

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from fcis.lab.benchmark.training import (
     Trainer,
     TrainingSettings,
     measured,
+    open_data,
     run_training,
     with_unused_categories,
 )
@@ -122,3 +124,11 @@ def test_the_stages_of_mnc(recipe, dataset):
     (step,) = run_training([recipe], dataset, settings, lambda text: None).steps
     names = [stage.name for stage in step.stages.stages]
     assert CASCADE in names and "assembly" not in names and "targets" in names
+
+
+def test_data_to_train_on():
+    assert len(open_data("scenes:3:1", None, classes=9, quick=True)) == 3
+    assert len(open_data(None, None, classes=9, quick=True)) == 2
+    assert len(open_data(None, None, classes=9, quick=False).categories) == 9
+    with pytest.raises(InputError, match=r"--images belongs to the \.json of --data; give that"):
+        open_data(None, Path("x"), classes=9, quick=True)

@@ -27,7 +27,7 @@ from fcis.data.checks.faults import (
     Issue,
     image_finding,
 )
-from fcis.data.checks.image_facts import ImageFacts
+from fcis.data.checks.image_facts import ImageFacts, same_content
 from fcis.data.checks.mask_check import DROPPED, numbers_of
 from fcis.data.checks.raw import RawDataset, file_name
 from fcis.data.formats.coco_masks import whole_number
@@ -51,6 +51,19 @@ class ValImages:
 
     same: Mapping[int, str]
     names: frozenset[str]
+
+
+def compare_images(raw: RawDataset, val: RawDataset) -> ValImages:
+    """Return which images of a dataset the validation set has too."""
+    names = [
+        file_name(entry.get("file_name")) if isinstance(entry, dict) else None
+        for entry in val.images
+    ]
+    same = same_content(raw.sources, val.sources)
+    return ValImages(
+        same={index: names[other] or "an image without a name" for index, other in same.items()},
+        names=frozenset(name for name in names if name),
+    )
 
 
 def check_images(

@@ -5,7 +5,7 @@ permutation. Before anything is measured, they must give the same numbers.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import torch
@@ -42,13 +42,18 @@ class OpsSettings:
         precision: of the maps.
     """
 
-    size: Size
-    rois: tuple[int, ...]
-    classes: tuple[int, ...]
+    size: Size = field(default_factory=Size)
+    rois: tuple[int, ...] = (300, 1000, 3000)
+    classes: tuple[int, ...] = (21, 81, 301, 1201)
     samplings: tuple[Sampling, ...]
     device: str
     method: Method
     precision: Precision = "float32"
+
+    def small(self) -> "OpsSettings":
+        """Return the same for small problems, to try it out."""
+        size = Size(rois=20, classes=4, rows=10, columns=12, k=3, out_size=9)
+        return replace(self, size=size, rois=(10, 20), classes=(2, 4))
 
     def problem(self, size: Size) -> Workload:
         """Return a problem of that size."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fcis.core.errors import InputError
+from fcis.core.output_files import write_picture
 from fcis.lab.benchmark.inference import InferenceReport
 from fcis.lab.benchmark.ops import OpsReport, Point
 from fcis.lab.benchmark.stages import StageTimes
@@ -25,17 +25,8 @@ def draw(report: OpsReport | InferenceReport | TrainingReport) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    try:
-        figure.savefig(path, dpi=150, format="png")
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); make room or choose another place"
-        ) from None
+    """Write a picture; see `write_picture`."""
+    write_picture(path, figure, dpi=150, kind="png")
 
 
 def _scaling(report: OpsReport) -> Figure:

@@ -5,17 +5,15 @@ its checkpoint.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tqdm import tqdm
-
 from fcis.core.coco_types import CocoDetection
 from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.evaluation.report import Report, evaluate
+from fcis.inference.evaluate_dataset import evaluate_predictor
 from fcis.inference.load_predictor import load_any
 from fcis.inference.predictor import Predictor
 from fcis.lab.reproduce.journal import Journal, Line, fingerprint
@@ -135,7 +133,7 @@ def evaluate_missing(job: Job, journal: Journal) -> None:
             f"{job.plan.table}: evaluation {place + 1} of {len(rows)}, {row.name} with seed {seed}"
         )
         predictor = open_row(job, row, seed)
-        report, found = _evaluated(predictor, job.sources.val)
+        report, found = evaluate_predictor(predictor, job.sources.val)
         data = report.to_json()
         figures = _numbers(data["segm"]) | _numbers(data["voc"])
         _make_folder(path.parent)
@@ -167,26 +165,6 @@ def read_detections(job: Job, row: Row, seed: int) -> list[CocoDetection]:
         raise InputError(
             f"{path}: cannot be read ({error}); delete it, and its row is evaluated again"
         ) from None
-
-
-def _evaluated(predictor: Predictor, dataset: Dataset) -> tuple[Report, list[CocoDetection]]:
-    """Return figures and detections; categories are those that were trained on."""
-    found = [detection for image in _images(predictor, dataset) for detection in image]
-    most = predictor.info.model.detection.max_detections
-    ids, thresholds = predictor.info.model.category_ids, predictor.info.threshold_of()[1:]
-    report = evaluate(
-        dataset.to_coco(),
-        found,
-        max_detections=most,
-        thresholds=dict(zip(ids, thresholds, strict=True)),
-    )
-    return report, found
-
-
-def _images(predictor: Predictor, dataset: Dataset) -> Iterator[list[CocoDetection]]:
-    detected = predictor.detect_dataset(dataset)
-    for instances in tqdm(detected, total=len(dataset), desc="evaluating", unit="image", delay=1.0):
-        yield instances.to_coco()
 
 
 def _time_left(known: list[Line | None], place: int) -> str:

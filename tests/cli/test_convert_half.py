@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from fcis.cli.half_precision import described, read_figure
-from fcis.core.errors import InputError
 from fcis.recipe.named import named_recipe
 from fcis.weights.weights_file import WeightsInfo, read_info, rewrite_info, save_weights
 
@@ -63,7 +61,7 @@ def test_the_result_predicts(fcis, save, tiny_weights, tmp_path):
 
 
 def test_a_backbone_alone(fcis, tmp_path):
-    from fcis.model.backbone import build_backbone
+    from fcis.model.backbones import build_backbone
 
     recipe = named_recipe("tiny").model
     source, target = tmp_path / "b.safetensors", tmp_path / "x.safetensors"
@@ -72,41 +70,6 @@ def test_a_backbone_alone(fcis, tmp_path):
     assert code == 0
     last = f"use it:  fcis train --weights {target} ..., with a recipe of this backbone\n"
     assert out.endswith(last)
-
-
-def test_new_figures_take_the_place_of_old_ones():
-    info = WeightsInfo(
-        model=named_recipe("tiny").model,
-        about="a",
-        metrics=(("AP", 0.5), ("AP50", 0.7)),
-        spread=(("AP", 0.1), ("AP50", 0.2)),
-    )
-    assert described(info, figures=[]) == info
-    changed = described(info, about="", figures=[("AP", 0.6, None), ("dsb@0.50", 0.8, 0.0)])
-    assert changed.about == ""
-    assert changed.metrics == (("AP", 0.6), ("AP50", 0.7), ("dsb@0.50", 0.8))
-    assert changed.spread == (("AP50", 0.2), ("dsb@0.50", 0.0))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("AP=0.5", ("AP", 0.5, None)),
-        ("dsb@0.50=0.8+-0.01", ("dsb@0.50", 0.8, 0.01)),
-        (" AP = 1e-3+-0", ("AP", 0.001, 0.0)),
-    ],
-)
-def test_figures(text, expected):
-    assert read_figure(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "AP", "AP=", "=0.5", "AP=x", "AP=nan", "AP=0.5+-", "AP=0.5+--1", "AP=0.5+-inf"]
-)
-def test_figures_that_are_none(text):
-    message = r"^--metric .*: expected NAME=VALUE or NAME=VALUE\+-SPREAD, e\.g\. AP=0\.654"
-    with pytest.raises(InputError, match=message):
-        read_figure(text)
 
 
 # what is refused

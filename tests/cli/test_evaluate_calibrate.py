@@ -1,21 +1,16 @@
 """`fcis evaluate --calibrate`: what it stores, what predictions make of it, what it refuses."""
 
 import json
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fcis.cli.calibration import warn_if_trained_on
 from fcis.core.masks import MaskCrop
-from fcis.data.dataset import Category, Dataset
-from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.imaging.instances import Instances
 from fcis.inference.predictor import Predictor, load_predictor
 from fcis.model.fcis import FCIS
-from fcis.training.run import _describe
 from fcis.weights import catalog
 from fcis.weights.weights_file import read_arrays, read_info, rewrite_info
 
@@ -182,7 +177,7 @@ def test_weights_that_are_not_a_file_of_ones_own(
 
 def test_weights_that_cannot_be_written(refused, data, weights, monkeypatch):
     monkeypatch.setattr(Predictor, "detect", None)
-    monkeypatch.setattr("fcis.cli.calibration.os.access", lambda path, mode: path != weights)
+    monkeypatch.setattr("fcis.inference.calibrate.os.access", lambda path, mode: path != weights)
     error = refused("evaluate", "--data", data, "--weights", weights, "--calibrate")
     assert f"--calibrate: {weights} cannot be written; add --out FILE.safetensors for a" in error
 
@@ -205,20 +200,6 @@ def test_copies_that_make_no_sense(refused, data, weights, tmp_path, monkeypatch
     assert "a.pt: must end in .safetensors" in error
     error = refused(*arguments, data / "below" / "a.safetensors", "--calibrate")
     assert "a.safetensors: cannot be written (" in error
-
-
-def test_a_warning_on_the_training_data(weights):
-    train_set = scene_dataset(3, 5)
-    info = read_info(weights)
-    told = replace(info, training_data=_describe(train_set))
-    with pytest.warns(UserWarning, match=r"has as many images and objects as the training data"):
-        warn_if_trained_on(told, train_set)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_if_trained_on(info, train_set)
-        warn_if_trained_on(told, scene_dataset(4, 5))
-        categories = (Category(id=1, name="a"),)
-        warn_if_trained_on(info, Dataset(name="set", categories=categories, images=()))
 
 
 def test_an_ensemble_is_not_calibrated(refused, data, tiny_weights):

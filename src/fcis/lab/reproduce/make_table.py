@@ -1,0 +1,123 @@
+"""A table of the paper, from what users name to its files; what is done is not done again."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fcis.core.devices import choose_device
+from fcis.core.errors import InputError
+from fcis.core.output_files import make_folder, write_json
+from fcis.data.checks.before_training import check_before_training
+from fcis.lab.benchmark.environment import environment
+from fcis.lab.benchmark.plots import save
+from fcis.lab.reproduce.budgets import base_recipe, read_budget, steps_for, with_steps
+from fcis.lab.reproduce.figures import draw
+from fcis.lab.reproduce.journal import Journal
+from fcis.lab.reproduce.results import Results, make_entries, read_values, sample_images
+from fcis.lab.reproduce.rows import TableName
+from fcis.lab.reproduce.running import Job, evaluate_missing, train_missing
+from fcis.lab.reproduce.sources import open_sources
+from fcis.lab.reproduce.table_plans import make_plan
+from fcis.lab.reproduce.tables import to_markdown
+from fcis.lab.reproduce.times import measure_missing, operations
+from fcis.recipe.reading import read_recipe, with_settings
+from fcis.training.atomic_files import put_file
+
+MARKDOWN, JSON, FIGURE = "table.md", "table.json", "table.png"
+"""What a finished table is called in its folder."""
+
+_SCENE_SEEDS, _OTHER_SEEDS = 3, 1
+
+
+def make_table(
+    table: TableName,
+    data: str,
+    folder: Path,
+    *,
+    budget: str = "cpu",
+    seeds: int | None = None,
+    recipe: str | None = None,
+    settings: Sequence[str] = (),
+    device: str = "auto",
+    tell: Callable[[str], None],
+) -> Results:
+    """Do what is missing of a table and write it.
+
+    Args:
+        table: which one.
+        data: what is trained and evaluated on, as `open_sources` takes it.
+        folder: of the table; the same call goes on with what is there.
+        budget: of each training, as `read_budget` takes it.
+        seeds: runs of each training; None: 3 with scenes, else 1.
+        recipe: of FCIS, to make all networks from, instead of the budget's.
+        settings: changes of the recipe, KEY=VALUE.
+        device: as `choose_device` takes it.
+        tell: takes a line on what is done.
+
+    Raises:
+        InputError: an argument makes no sense, the data cannot be read, or the folder belongs to
+            other settings or cannot be written.
+        KeyboardInterrupt: the user stopped; the same call goes on.
+    """
+    if seeds is not None and seeds < 1:
+        raise InputError(f"--seeds {seeds}: expected at least 1")
+    limit = read_budget(budget)
+    device = choose_device(device)
+    sources = open_sources(data)
+    check_before_training(sources.train_name, sources.train, sources.val_name, sources.val)
+    make_folder(folder)
+    base = base_recipe(table, limit, is_scenes=sources.is_scenes)
+    if recipe is not None:
+        base = read_recipe(recipe)
+        base = with_steps(base, base.training.steps)
+    base = with_settings(base, settings)
+    plan = make_plan(table, base)
+    if limit.kind == "minutes":
+        networks = {t.name: t.recipe for t in plan.trainings if t.is_trained}
+        steps = steps_for(networks, sources.train, limit.minutes, folder, device=device, tell=tell)
+        plan = make_plan(table, with_steps(base, steps))
+    count = seeds or (_SCENE_SEEDS if sources.is_scenes else _OTHER_SEEDS)
+    job = Job(
+        plan=plan,
+        sources=sources,
+        seeds=tuple(range(count)),
+        folder=folder,
+        device=device,
+        tell=tell,
+    )
+    journal = Journal(folder)
+    try:
+        train_missing(job, journal)
+        evaluate_missing(job, journal)
+        results = _results(job, journal, str(limit))
+    except KeyboardInterrupt:
+        tell(f"what is done is in {folder}; the same command goes on from there")
+        raise
+    _write(results, folder)
+    return results
+
+
+def _results(job: Job, journal: Journal, budget: str) -> Results:
+    times = measure_missing(job, journal)
+    values, samples = read_values(job, journal), sample_images(job)
+    return Results(
+        plan=job.plan,
+        entries=make_entries(job.plan, values, samples, times, operations(job)),
+        data=(_shown(job.sources.train_name), _shown(job.sources.val_name)),
+        budget=budget,
+        seeds=job.seeds,
+        images=len(job.sources.val),
+        environment=environment(job.device),
+    )
+
+
+def _write(results: Results, folder: Path) -> None:
+    text = to_markdown(results)
+    put_file(folder / MARKDOWN, lambda file: file.write(text.encode()))
+    write_json(folder / JSON, results.to_json())
+    save(draw(results), folder / FIGURE)
+
+
+def _shown(address: str) -> str:
+    """Return an address as a table may show it: of a file, its folder's and its own name."""
+    path = Path(address)
+    return str(Path(*path.parts[-2:])) if path.is_file() else address
