@@ -16,18 +16,17 @@ from pathlib import Path
 
 import torch
 from maskrcnn import build_maskrcnn, detect, torchvision_form
-from records import add_record
+from records import add_record, open_nuclei
 from torch.nn.utils import clip_grad_norm_
 from torchvision.models.detection import MaskRCNN
-from tqdm import tqdm
 
 from fcis.core.coco_types import CocoDetection
+from fcis.core.progress import progress
 from fcis.data.dataset import Dataset
-from fcis.data.formats.coco import read_coco
 from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.report import Report, evaluate
 from fcis.inference.preprocess import prepare
-from fcis.recipe.named import named_recipe
+from fcis.recipe.reading import read_recipe
 from fcis.recipe.types import Recipe
 from fcis.training.atomic_files import put_file
 from fcis.training.batch import TrainingBatch
@@ -54,18 +53,16 @@ class Settings:
 
 def recipe_of(settings: Settings, dataset: Dataset, *, workers: int, detections: int) -> Recipe:
     """Return `nuclei` with the run's numbers: what both networks share is read from it."""
-    recipe = for_dataset(named_recipe("nuclei"), dataset)
-    model, training = recipe.model, recipe.training
-    model = replace(model, detection=replace(model.detection, max_detections=detections))
-    training = replace(
-        training,
-        steps=settings.steps,
-        batch=settings.batch,
-        seed=settings.seed,
-        workers=workers,
-        augmentation=replace(training.augmentation, crop=settings.crop),
-    )
-    return replace(recipe, model=model, training=training)
+    fields = {
+        "max_detections": detections,
+        "training.steps": settings.steps,
+        "training.batch": settings.batch,
+        "training.seed": settings.seed,
+        "training.workers": workers,
+        "augmentation.crop": settings.crop,
+    }
+    recipe = read_recipe("nuclei", [f"{name}={value}" for name, value in fields.items()])
+    return for_dataset(recipe, dataset)
 
 
 def build_optimiser(model: MaskRCNN, settings: Settings, decay: float) -> torch.optim.AdamW:
@@ -132,7 +129,8 @@ def train(
     started = time.perf_counter() - before
     batches = iter(training_loader(dataset, recipe, first))
     model.train()
-    for step in (bar := tqdm(range(first, settings.steps), desc="training", unit="step")):
+    steps = range(first, settings.steps)
+    for step in (bar := progress(steps, total=len(steps), what="training", unit="step")):
         (batch,) = next(batches)
         # torchvision draws anchors and RoIs from the global generator
         torch.manual_seed(_A_SEED * settings.seed + step)
@@ -159,7 +157,7 @@ def judge(model: MaskRCNN, dataset: Dataset, recipe: Recipe) -> Report:
     found: list[CocoDetection] = []
     model.eval()
     started = time.perf_counter()
-    for record in tqdm(dataset.images, desc="evaluating", unit="image"):
+    for record in progress(dataset.images, total=len(dataset), what="evaluating"):
         pixels, plan = prepare(record.read(), recipe.model.preprocessing, recipe.model.conventions)
         size = (record.height, record.width)
         instances = detect(model, pixels.to(device), plan, size, names)
@@ -198,18 +196,12 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Train what is missing, evaluate, and write one line."""
     options = parse()
-    train_set, val_set = (read_coco(options.nuclei / f"{s}.json") for s in ("train", "val"))
+    train_set, val_set = open_nuclei(options.nuclei)
     val_set = replace(val_set, images=val_set.images[: options.val_images])
     with_objects = sum(bool(record.annotations) for record in train_set.images)
     steps = options.steps or max(1, round(options.epochs * with_objects / options.batch))
-    settings = Settings(
-        steps=steps,
-        batch=options.batch,
-        crop=options.crop,
-        rois=options.rois,
-        lr=options.lr,
-        seed=options.seed,
-    )
+    given = {name: getattr(options, name) for name in ("batch", "crop", "rois", "lr", "seed")}
+    settings = Settings(steps=steps, **given)
     recipe = recipe_of(settings, train_set, workers=options.workers, detections=options.detections)
     options.out.mkdir(parents=True, exist_ok=True)
     model = build_maskrcnn(recipe.model, seed=options.seed, rois=options.rois).to(options.device)
@@ -218,17 +210,14 @@ def main() -> None:
     )
     report = judge(model, val_set, recipe)
     print(report.summary())
-    add_record(
-        NAME,
-        {
-            **asdict(settings),
-            "epochs": round(steps * options.batch / with_objects, 2),
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "device": options.device,
-            "minutes": round(seconds / 60, 1),
-            **report.to_json(),
-        },
-    )
+    figures = {
+        **asdict(settings),
+        "epochs": round(steps * options.batch / with_objects, 2),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "minutes": round(seconds / 60, 1),
+        **report.to_json(),
+    }
+    add_record(NAME, figures, device=options.device)
 
 
 if __name__ == "__main__":

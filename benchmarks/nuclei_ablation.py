@@ -3,32 +3,28 @@
 The rows of the first kind are trained: the recipe with fewer steps, but for what their name says.
 Those of the second look with the weights `nuclei`, or others, in another way. One JSON line a row
 in results/nuclei-ablation.jsonl; rows that have one are left out, an interrupted training goes on.
-The tables are written into docs/nuclei.md.
+`tools/write_tables.py` writes the tables of docs/nuclei.md.
 
     python benchmarks/nuclei_ablation.py path/to/nuclei --out runs/ablation [ROW ...]
 """
 
 import argparse
 import re
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from nuclei_errors import judge, with_settings
-from records import add_record, read_records
+from nuclei_errors import judge, looking
+from records import open_nuclei, record_once, train_rest
 
 from fcis.data.dataset import Dataset
-from fcis.data.formats.coco import read_coco
-from fcis.inference.predictor import load_predictor
-from fcis.recipe.as_json import with_setting
+from fcis.inference.load_predictor import load_any
 from fcis.recipe.named import named_recipe
+from fcis.recipe.reading import with_settings
 from fcis.recipe.types import Recipe
-from fcis.training.run import BEST, for_dataset, train
-from fcis.training.samples import TrainingSamples
-from fcis.weights.catalog import resolve_weights
+from fcis.training.run import BEST
 
 NAME = "nuclei-ablation"
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "nuclei.md"
 STEPS = 500
 WHOLE = "the recipe"
 AS_IT_IS = "as it is"
@@ -97,13 +93,10 @@ ROWS = (
 
 def recipe(row: Row, steps: int) -> Recipe:
     """Return the recipe of a row, with fewer steps and a running average to match."""
-    found = named_recipe("nuclei")
     short = (f"training.steps={steps}", "training.validate_every=0", "training.workers=0")
-    for setting in (*short, "training.optimiser.warmup_steps=100", "training.ema=0.99"):
-        found = with_setting(found, *setting.split("=", 1))
-    for setting in row.settings if row.is_trained else ():
-        found = with_setting(found, *setting.split("=", 1))
-    return found
+    average = ("training.optimiser.warmup_steps=100", "training.ema=0.99")
+    own = row.settings if row.is_trained else ()
+    return with_settings(named_recipe("nuclei"), (*short, *average, *own))
 
 
 def folder_of(out: Path, row: Row, steps: int) -> Path:
@@ -111,76 +104,28 @@ def folder_of(out: Path, row: Row, steps: int) -> Path:
     return out / f"{re.sub('[^a-z0-9]+', '-', row.name.lower()).strip('-')}-{steps}"
 
 
-def run(row: Row, train_set: Dataset, val_set: Dataset, options: argparse.Namespace) -> None:
-    """Train a row if need be, evaluate it, and record the figures."""
-    timed: dict[str, object] = {}
-    if not row.is_trained:
-        weights = resolve_weights(options.weights)
-    else:
+def measure(
+    row: Row, train_set: Dataset, val_set: Dataset, options: argparse.Namespace
+) -> dict[str, object]:
+    """Train a row if need be, and return its figures."""
+    trained = {}
+    if row.is_trained:
         folder = folder_of(options.out, row, options.steps)
-        weights = folder / BEST
-        full = for_dataset(recipe(row, options.steps), train_set)
-        started = time.perf_counter()
         # thresholds are found anew below: a few images are enough for the weights file
-        result = train(full, train_set, val_set.first(8), folder, resume=True)
-        if result.images == options.steps * full.training.batch:
-            timed["minutes"] = round((time.perf_counter() - started) / 60, 2)
-        timed["epochs"] = round(result.images / len(TrainingSamples(train_set, full).images), 1)
-    predictor = load_predictor(weights)
-    with_settings(predictor, [] if row.is_trained else list(row.settings))
+        trained = train_rest(recipe(row, options.steps), train_set, val_set.first(8), folder)
+        predictor = load_any(folder / BEST, device="cpu")
+    else:
+        change = partial(looking, list(row.settings))
+        predictor = load_any(options.weights, device="cpu", change=change)
     told, _ = judge(predictor, val_set)
-    add_record(NAME, key_of(row, options) | {"settings": row.settings} | timed | told)
-
-
-def key_of(row: Row, options: argparse.Namespace) -> dict[str, object]:
-    """Return what a row's line must agree in to count as its own."""
-    of = {"steps": options.steps} if row.is_trained else {"weights": options.weights}
-    return {"row": row.name} | of
-
-
-def found_lines(options: argparse.Namespace) -> dict[str, dict]:
-    """Return the finished rows of these options, by name."""
-    wanted = {row.name: key_of(row, options) for row in ROWS}
-    lines = read_records(NAME)
-    return {n: line for line in lines for n, k in wanted.items() if k.items() <= line.items()}
-
-
-def write_tables(found: dict[str, dict]) -> None:
-    """Put the finished rows between the marks in the documentation."""
-    page = DOCUMENT.read_text()
-    for mark, is_trained in (("trained", True), ("looked", False)):
-        rows = [r for r in ROWS if r.name in found and r.is_trained == is_trained]
-        if rows:
-            table = "\n".join(_table(rows, found))
-            block = re.compile(rf"(<!-- begin {mark} -->\n).*?(<!-- end {mark} -->)", re.DOTALL)
-            page = block.sub(lambda match, new=table: f"{match[1]}{new}\n{match[2]}", page)
-    DOCUMENT.write_text(page)
-
-
-def _table(rows: list[Row], found: dict[str, dict]) -> list[str]:
-    text = [
-        "| | AP | AP50 | AP75 | AP small | right at 0.5 | pairs merged, split |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        line = found[row.name]
-        values = [line["segm"][name] for name in ("AP", "AP50", "AP75", "AP_small")]
-        values.append(line["dsb"]["0.50"])
-        pairs = line["mistakes"]["touching"]
-        cells = [f"{value:.3f}" for value in values]
-        cells.append(f"{pairs['merged']}, {pairs['split']}")
-        text.append(f"| {row.name} | {' | '.join(cells)} |")
-    return text
+    return {"settings": row.settings, **trained, **told}
 
 
 def wanted(begins: list[str]) -> list[Row]:
     """Return the rows with such names, or such beginnings of names; without any, all."""
-    names = {row.name for row in ROWS}
-
-    def is_meant(row: Row, begin: str) -> bool:
-        return row.name == begin if begin in names else row.name.startswith(begin)
-
-    return [row for row in ROWS if not begins or any(is_meant(row, begin) for begin in begins)]
+    whole = {row.name for row in ROWS} & set(begins)
+    begun = tuple(begin for begin in begins if begin not in whole)
+    return [r for r in ROWS if not begins or r.name in whole or r.name.startswith(begun)]
 
 
 def main() -> None:
@@ -192,11 +137,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--weights", default="nuclei", help="of the rows that need no training")
     options = parser.parse_args()
-    train_set, val_set = (read_coco(options.nuclei / f"{s}.json") for s in ("train", "val"))
+    datasets = open_nuclei(options.nuclei)
     for row in wanted(options.rows):
-        if row.name not in found_lines(options):
-            run(row, train_set, val_set, options)
-    write_tables(found_lines(options))
+        of = {"steps": options.steps} if row.is_trained else {"weights": options.weights}
+        key = {"row": row.name} | of
+        record_once(NAME, key, lambda row=row: measure(row, *datasets, options))
 
 
 if __name__ == "__main__":

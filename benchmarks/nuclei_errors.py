@@ -11,57 +11,45 @@ results/nuclei-errors.jsonl, and a picture.
 """
 
 import argparse
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from records import RESULTS, add_record
+import records
 
-from fcis.core.coco_types import CocoDetection
 from fcis.data.dataset import Dataset
 from fcis.data.formats.coco import read_coco
 from fcis.evaluation.mistakes import Mistakes, draw_mistakes, find_mistakes
 from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.records import read_evaluation_set, strongest
 from fcis.evaluation.report import evaluate
-from fcis.inference.evaluate_dataset import dataset_ids
-from fcis.inference.predictor import Predictor, load_predictor
+from fcis.inference.evaluate_dataset import detect_all
+from fcis.inference.load_predictor import load_any
+from fcis.inference.predictor import Predictor
 from fcis.recipe.as_json import with_setting
-from fcis.weights.catalog import resolve_weights
+from fcis.recipe.types import ModelRecipe
 
 NAME = "nuclei-errors"
 FREE = ("detection.", "rpn.pre_nms", "rpn.post_nms", "rpn.nms", "rpn.min_size", "preprocessing.")
 
 
-def with_settings(predictor: Predictor, settings: list[str]) -> None:
-    """Change how a predictor goes from images to input and from output to instances.
+def looking(settings: list[str], recipe: ModelRecipe) -> ModelRecipe:
+    """Return a recipe that goes from images to input and from output to instances in another way.
 
     Raises:
         SystemExit: a field belongs to the trained network.
     """
-    recipe = predictor.model.recipe
     for setting in settings:
         key, _, value = setting.partition("=")
         if not key.startswith(FREE):
             raise SystemExit(f"--set {key}: only {', '.join(FREE)} can be changed after training")
         recipe = with_setting(recipe, key, value)
-    predictor.model.recipe = recipe
-    predictor.info = replace(predictor.info, model=recipe)
-
-
-def detect(predictor: Predictor, dataset: Dataset) -> tuple[list[CocoDetection], float]:
-    """Return all detections and the seconds an image."""
-    found: list[CocoDetection] = []
-    ids = (0, *dataset_ids(predictor.info, dataset))
-    started = time.perf_counter()
-    for instances in predictor.detect_dataset(dataset):
-        found += replace(instances, category_ids=ids).to_coco()
-    return found, (time.perf_counter() - started) / max(1, len(dataset))
+    return recipe
 
 
 def judge(predictor: Predictor, dataset: Dataset) -> tuple[dict[str, object], Mistakes]:
     """Return the figures of a predictor at the thresholds that are best here, and what is wrong."""
-    found, seconds = detect(predictor, dataset)
+    found, seconds = detect_all(predictor, dataset)
     truth, most = dataset.to_coco(), predictor.info.model.detection.max_detections
     thresholds = best_thresholds(truth, found)
     mistakes = find_mistakes(strongest(read_evaluation_set(truth, found), most), thresholds)
@@ -86,21 +74,17 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="look at every so manieth image")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--picture", type=Path, default=RESULTS / f"{NAME}.png")
+    parser.add_argument("--picture", type=Path, default=records.RESULTS / f"{NAME}.png")
     options = parser.parse_args()
     dataset = read_coco(options.nuclei / f"{options.split}.json")
     dataset = replace(dataset, images=dataset.images[:: options.every])
-    predictor = load_predictor(resolve_weights(options.weights), device=options.device)
-    with_settings(predictor, options.set)
+    change = partial(looking, options.set)
+    predictor = load_any(options.weights, device=options.device, change=change)
     told, mistakes = judge(predictor, dataset)
     options.picture.parent.mkdir(parents=True, exist_ok=True)
     draw_mistakes(mistakes).savefig(options.picture, dpi=110)
-    key = {
-        "recipe": predictor.info.recipe,
-        "settings": options.set,
-        "split": options.split,
-    }
-    add_record(NAME, key | told)
+    key = {"recipe": predictor.info.recipe, "settings": options.set, "split": options.split}
+    records.add_record(NAME, key | told, device=options.device)
 
 
 if __name__ == "__main__":

@@ -7,47 +7,33 @@ pixels. Smaller objects become crowd regions, which neither training nor metric 
 """
 
 import argparse
-import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
-from records import add_record
+from records import add_record, learn
 
+from fcis.data.dataset import Annotation, Dataset
 from fcis.data.formats.coco import read_coco
-from fcis.inference.evaluate_dataset import evaluate_predictor
-from fcis.inference.predictor import load_predictor
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import Augmentation, Recipe
-from fcis.training.run import BEST, for_dataset, train
 
 LEAST_AREA = 32 * 32
 LEAST_OBJECTS = 4
 IMAGES = 8
 
 
-def subset(annotations: Path) -> dict:
-    """Return the COCO dictionary of the eight images and the categories that occur in them."""
-    data = json.loads(annotations.read_text())
-    by_image: dict[int, list[dict]] = {}
-    for annotation in data["annotations"]:
-        by_image.setdefault(annotation["image_id"], []).append(annotation)
+def subset(dataset: Dataset) -> Dataset:
+    """Return the eight images, with the categories that occur in them."""
     chosen = []
-    for image in sorted(data["images"], key=lambda i: i["file_name"]):
-        objects = [a for a in by_image.get(image["id"], []) if _counts(a)]
-        if len(objects) >= LEAST_OBJECTS:
-            chosen.append(image)
+    for record in sorted(dataset.images, key=lambda record: record.file_name):
+        kept = tuple(a if _counts(a) else replace(a, is_crowd=True) for a in record.annotations)
+        if sum(map(_counts, record.annotations)) >= LEAST_OBJECTS:
+            chosen.append(replace(record, annotations=kept))
         if len(chosen) == IMAGES:
             break
-    kept = [
-        a | {"iscrowd": 0 if _counts(a) else 1} for i in chosen for a in by_image.get(i["id"], [])
-    ]
-    used = {a["category_id"] for a in kept}
-    return {
-        "images": chosen,
-        "annotations": kept,
-        "categories": [c for c in data["categories"] if c["id"] in used],
-    }
+    used = {annotation.category_id for record in chosen for annotation in record.annotations}
+    categories = tuple(c for c in dataset.categories if c.id in used)
+    return replace(dataset, images=tuple(chosen), categories=categories)
 
 
 def recipe() -> Recipe:
@@ -75,31 +61,18 @@ def main() -> None:
     parser.add_argument("annotations", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/overfit-coco"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "annotations.json"
-    path.write_text(json.dumps(subset(options.annotations)))
     images = options.annotations.parent.parent / options.annotations.stem.split("_")[-1]
-    dataset = read_coco(path, images)
-    started = time.perf_counter()
-    full = for_dataset(recipe(), dataset)
-    train(full, dataset, dataset, options.out / "run", resume=True)
-    minutes = (time.perf_counter() - started) / 60
-    report, _ = evaluate_predictor(load_predictor(options.out / "run" / BEST), dataset)
-    print(report.summary())
+    dataset = subset(read_coco(options.annotations, images))
+    figures = learn(recipe(), dataset, dataset, options.out / "run")
+    files = [record.file_name for record in dataset.images]
     add_record(
         "overfit-coco",
-        {
-            "images": len(dataset),
-            "files": [r.file_name for r in dataset.images],
-            "steps": full.training.steps,
-            "minutes": round(minutes, 1),
-            "segm": report.to_json()["segm"],
-        },
+        {"images": len(dataset), "files": files, "steps": recipe().training.steps, **figures},
     )
 
 
-def _counts(annotation: dict) -> bool:
-    return not annotation["iscrowd"] and annotation["area"] > LEAST_AREA
+def _counts(annotation: Annotation) -> bool:
+    return not annotation.is_crowd and annotation.area > LEAST_AREA
 
 
 if __name__ == "__main__":

@@ -8,29 +8,24 @@ network is small, the images are 112 px wide; a finished system is not run again
 """
 
 import argparse
-import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from records import add_record
+import records
 
 from fcis.data.scenes.shape_scenes import scene_dataset
-from fcis.inference.evaluate_dataset import evaluate_predictor
-from fcis.inference.predictor import load_predictor
 from fcis.recipe.baselines import TABLE1, mnc
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import Augmentation, Recipe
-from fcis.training.run import BEST, for_dataset, train
 
+NAME = "overfit-systems"
 SCENES, SEED, SIDE = 8, 3, 112
 STEPS = 250
 MORE_STEPS = {"instfcn-rfcn": 4}  # times as many: a step shows it one scale of an image
 # A scene has 13 objects at most. Of 100 proposals many would be parts of objects, and to k = 1 a
 # RoI inside an object looks like one that holds it: all objects found, AP50 0.87 to 0.91 even so.
 PROPOSALS = 30
-FIGURES = "figures.json"
 
 SYSTEMS: dict[str, Callable[[Recipe], Recipe]] = {"fcis": lambda base: base, **TABLE1, "mnc": mnc}
 
@@ -58,8 +53,8 @@ def small_scenes(steps: int) -> Recipe:
 
 
 def recipe_of(system: str, steps: int = STEPS) -> Recipe:
-    """Return the recipe of a system: the same network, the same steps."""
-    recipe = SYSTEMS[system](small_scenes(steps))
+    """Return the recipe of a system: the same network, as many steps as FCIS or several times."""
+    recipe = SYSTEMS[system](small_scenes(steps * MORE_STEPS.get(system, 1)))
     if recipe.model.system == "instfcn-rfcn":
         # objects here have 16 to 56 px, no fewer scales than the windows need
         own = replace(recipe.model.instfcn, pyramid=(0.9, 1.35, 2.0, 3.0))
@@ -75,25 +70,8 @@ def learn(system: str, folder: Path, steps: int = STEPS) -> dict[str, object]:
         folder: of the run; an interrupted one goes on.
         steps: of FCIS; some systems make more of them.
     """
-    steps *= MORE_STEPS.get(system, 1)
     dataset = scene_dataset(SCENES, SEED, size=(SIDE, SIDE), apart=True)
-    started = time.perf_counter()
-    train(for_dataset(recipe_of(system, steps), dataset), dataset, dataset, folder, resume=True)
-    seconds = time.perf_counter() - started
-    report, _ = evaluate_predictor(load_predictor(folder / BEST), dataset)
-    segm = report.to_json()["segm"]
-    return {"system": system, "steps": steps, "seconds": round(seconds, 1), "segm": segm}
-
-
-def run(system: str, folder: Path, steps: int) -> None:
-    """Learn with a system unless it is done, and record the figures."""
-    done = folder / FIGURES
-    if done.is_file():
-        print(f"{system}: {done.read_text()}")
-        return
-    figures = learn(system, folder, steps)
-    add_record("overfit-systems", figures)
-    done.write_text(json.dumps(figures))
+    return records.learn(recipe_of(system, steps), dataset, dataset, folder)
 
 
 def main() -> None:
@@ -106,7 +84,9 @@ def main() -> None:
     for system in options.systems:
         if system not in SYSTEMS:
             parser.error(f"{system}: no such system; there are {', '.join(SYSTEMS)}")
-        run(system, options.out / system, options.steps)
+        key = {"system": system, "steps": recipe_of(system, options.steps).training.steps}
+        folder = options.out / system
+        records.record_once(NAME, key, lambda s=system, f=folder: learn(s, f, options.steps))
 
 
 if __name__ == "__main__":

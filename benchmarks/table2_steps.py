@@ -11,44 +11,36 @@ the table, draw 64.
 
 import argparse
 import statistics
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 from records import add_record
 
 from fcis.data.formats.coco import read_coco
-from fcis.lab.benchmark.stopwatch import Stopwatch
 from fcis.lab.benchmark.timing import Method, alternate, device_clock, ratio
 from fcis.lab.benchmark.training import Trainer
 from fcis.recipe.baselines import mnc
-from fcis.recipe.named import named_recipe
+from fcis.recipe.reading import read_recipe, with_settings
 from fcis.recipe.types import Recipe
 from fcis.training.run import for_dataset
 
 NAME = "table2-steps"
 
 
-def sampling(recipe: Recipe, *, ohem: bool, rois: int) -> Recipe:
-    """Return a recipe that draws its RoIs in another way."""
-    targets = replace(recipe.training.targets, ohem=ohem, rois=rois)
-    return replace(recipe, training=replace(recipe.training, targets=targets))
-
-
-STEPS: dict[str, Callable[[Recipe], Recipe]] = {
-    "fcis": lambda base: sampling(base, ohem=False, rois=128),
-    "fcis-ohem": lambda base: sampling(base, ohem=True, rois=128),
-    "mnc-64": lambda base: sampling(mnc(base), ohem=False, rois=64),
-    "mnc-128": lambda base: sampling(mnc(base), ohem=False, rois=128),
+STEPS = {
+    "fcis": (False, 128),
+    "fcis-ohem": (True, 128),
+    "mnc-64": (False, 64),
+    "mnc-128": (False, 128),
 }
+"""Hard examples, and RoIs an image."""
 
 
-def one_image(name: str) -> Recipe:
-    """Return a named recipe with one image a step, without ImageNet weights."""
-    base = named_recipe(name)
-    backbone = replace(base.model.backbone, pretrained="")
-    training = replace(base.training, batch=1, workers=0)
-    return replace(base, model=replace(base.model, backbone=backbone), training=training)
+def recipe_of(name: str, base: Recipe) -> Recipe:
+    """Return the recipe of one of the steps."""
+    ohem, rois = STEPS[name]
+    system = mnc(base) if name.startswith("mnc") else base
+    return with_settings(system, [f"targets.ohem={str(ohem).lower()}", f"targets.rois={rois}"])
 
 
 def main() -> None:
@@ -60,28 +52,23 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="of each")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    dataset, clock = read_coco(options.data), device_clock(options.device)
-    base = one_image(options.recipe)
+    dataset = read_coco(options.data)
+    one_image = ("training.batch=1", "training.workers=0", 'backbone.pretrained=""')
+    base = read_recipe(options.recipe, one_image)
     trainers = {
-        name: Trainer(
-            for_dataset(STEPS[name](base), dataset),
-            dataset,
-            device=options.device,
-            stopwatch=Stopwatch(clock),
-        )
+        name: Trainer(for_dataset(recipe_of(name, base), dataset), dataset, device=options.device)
         for name in options.names
     }
     works = {name: trainer.step for name, trainer in trainers.items()}
-    seconds = alternate(works, Method(rounds=options.steps), clock)
+    seconds = alternate(works, Method(rounds=options.steps), device_clock(options.device))
     first = seconds[options.names[0]]
     figures = {
         "recipe": options.recipe,
-        "device": options.device,
         "steps": options.steps,
         "seconds": {name: statistics.median(found) for name, found in seconds.items()},
-        "ratios": {name: ratio(found, first).to_json() for name, found in seconds.items()},
+        "ratios": {name: asdict(ratio(found, first)) for name, found in seconds.items()},
     }
-    add_record(NAME, figures)
+    add_record(NAME, figures, device=options.device)
 
 
 if __name__ == "__main__":

@@ -48,10 +48,10 @@ from fcis.data.formats.coco import read_coco
 from fcis.evaluation.report import evaluate
 from fcis.imaging.instances import Instances
 from fcis.imaging.strips.picture import open_picture
-from fcis.inference.predictor import Predictor, load_predictor
+from fcis.inference.load_predictor import load_any
+from fcis.inference.predictor import Predictor
 from fcis.inference.preprocess import stretch_levels
 from fcis.inference.tiling.tile_grid import TileGrid, make_tiling, plan_tiles
-from fcis.weights.catalog import resolve_weights
 
 NAME = "tiling"
 GAP = 8  # dark pixels between parts, so that nuclei of two parts never touch
@@ -213,8 +213,8 @@ def one_by_one(predictor: Predictor, parts: list[Part]) -> float:
     return time.perf_counter() - started
 
 
-def figures(parts: list[Part], threshold: float) -> dict[str, float | None]:
-    """Return the mask figures of what was found in the parts."""
+def figures(parts: list[Part], threshold: float, grid: TileGrid) -> dict[str, float | None]:
+    """Return the mask figures of what was found in the parts, and the double counts."""
     images, annotations, detections = [], [], list[CocoDetection]()
     for number, part in enumerate(parts, start=1):
         size = part.image.shape[:2]
@@ -240,7 +240,13 @@ def figures(parts: list[Part], threshold: float) -> dict[str, float | None]:
     }
     report = evaluate(truth, detections, max_detections=100_000, thresholds={1: threshold})
     segm = report.segm.to_json()
-    return {"AP": segm["AP"], "AP50": segm["AP50"], "AP75": segm["AP75"], "dsb": report.dsb["0.50"]}
+    at_seams, elsewhere = double_counts(parts, threshold, grid)
+    return {
+        **{name: segm[name] for name in ("AP", "AP50", "AP75")},
+        "dsb": report.dsb["0.50"],
+        "double_at_seams": at_seams,
+        "double_elsewhere": elsewhere,
+    }
 
 
 def double_counts(parts: list[Part], threshold: float, grid: TileGrid) -> tuple[int, int]:
@@ -285,44 +291,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "square.png"
         write_square(parts, options.side, path)
-        predictor = load_predictor(resolve_weights(options.weights), device=options.device)
+        predictor = load_any(options.weights, device=options.device)
         found, seconds, peak, shown = in_tiles(predictor, path, options.tile, options.overlap)
     threshold = float(predictor.info.threshold_of()[1])
     tiling = make_tiling(options.tile, options.overlap)
     grid = plan_tiles((options.side, options.side), tiling)
     assign(parts, replace(found, image=None))
-    tiled = figures(parts, threshold)
-    tiled_doubles = double_counts(parts, threshold, grid)
-    plain_seconds = one_by_one(predictor, parts)
-    plain = figures(parts, threshold)
-    plain_doubles = double_counts(parts, threshold, grid)
-    add_record(
-        NAME,
-        {
-            "side": options.side,
-            "tile": tiling.size,
-            "overlap": tiling.overlap,
-            "tiles": len(grid),
-            "parts": len(parts),
-            "nuclei": sum(len(part.truth) for part in parts),
-            "split": options.split,
-            "device": options.device,
-            "additional_mib": round(peak / 2**20),
-            "tiled": tiled
-            | {
-                "seconds": round(seconds, 1),
-                "shown": shown,
-                "double_at_seams": tiled_doubles[0],
-                "double_elsewhere": tiled_doubles[1],
-            },
-            "one_by_one": plain
-            | {
-                "seconds": round(plain_seconds, 1),
-                "double_at_seams": plain_doubles[0],
-                "double_elsewhere": plain_doubles[1],
-            },
-        },
-    )
+    tiled = figures(parts, threshold, grid) | {"seconds": round(seconds, 1), "shown": shown}
+    alone = one_by_one(predictor, parts)
+    plain = figures(parts, threshold, grid) | {"seconds": round(alone, 1)}
+    told = {
+        "side": options.side,
+        "tile": tiling.size,
+        "overlap": tiling.overlap,
+        "tiles": len(grid),
+        "parts": len(parts),
+        "nuclei": sum(len(part.truth) for part in parts),
+        "split": options.split,
+        "additional_mib": round(peak / 2**20),
+        "tiled": tiled,
+        "one_by_one": plain,
+    }
+    add_record(NAME, told, device=options.device)
 
 
 if __name__ == "__main__":

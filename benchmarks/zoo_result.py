@@ -1,4 +1,4 @@
-"""Evaluate a run whose weights are for the package, and record it for `zoo_card.py`.
+"""Evaluate a run whose weights are for the package, and record it for `tools/zoo_card.py`.
 
 The figures are those of `fcis evaluate` with the run's best weights and nothing else. One JSON line
 in results/NAME.jsonl, with what the run's folder says of the training.
@@ -8,7 +8,6 @@ in results/NAME.jsonl, with what the run's folder says of the training.
 """
 
 import argparse
-import csv
 import json
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from records import add_record
 
 from fcis.data.source import open_dataset
 from fcis.inference.evaluate_dataset import evaluate_predictor
-from fcis.inference.predictor import load_predictor
+from fcis.inference.load_predictor import load_any
+from fcis.training.metrics import read_metrics
 from fcis.training.run import BEST
 
 KEPT = ("segm", "bbox", "voc", "dsb", "max_detections", "images", "seconds_per_image")
@@ -25,8 +25,7 @@ VALIDATED = ("val_AP", "val_AP50", "val_AP75")
 
 def by_step(run: Path) -> dict[str, list[float]]:
     """Return AP, AP50 and AP75 of each validation of a run."""
-    with (run / "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["val_AP"]]
+    rows = [row for row in read_metrics(run) if row["val_AP"]]
     return {row["step"]: [round(float(row[name]), 3) for name in VALIDATED] for row in rows}
 
 
@@ -41,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = json.loads((options.run / "recipe.json").read_text())
     dataset = open_dataset(options.data)
-    report, _ = evaluate_predictor(load_predictor(options.run / BEST), dataset)
+    report, _ = evaluate_predictor(load_any(options.run / BEST, device="cpu"), dataset)
     figures = report.to_json()
     add_record(
         options.name,

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from common import GPU, ROOT, Call, run
 from processes import Job
-from results import Bar
+from results import Bar, Key
 
 SCRIPT = "10-tests"
 _MARK = "mark.gpu"
@@ -24,9 +24,10 @@ _ERRORS = 99  # exit code of the sanitizer when it finds something
 
 def work(call: Call) -> None:
     """Do the three parts that have no result yet."""
-    _pytest(call)
-    _kernels(call)
-    _sanitizer(call)
+    call.work.mkdir(parents=True, exist_ok=True)
+    for name, part in (("pytest", _pytest), ("kernels", _kernels), (_SANITIZER, _sanitizer)):
+        if not call.known({"part": name}):
+            part(call, {"part": name})
 
 
 def places() -> list[str]:
@@ -42,11 +43,7 @@ def places() -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in (*folders, *files)]
 
 
-def _pytest(call: Call) -> None:
-    key = {"part": "pytest"}
-    if call.known(key):
-        return
-    call.work.mkdir(parents=True, exist_ok=True)
+def _pytest(call: Call, key: Key) -> None:
     report = (call.work / "pytest.xml").resolve()
     report.unlink(missing_ok=True)
     command = (sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider")
@@ -56,39 +53,31 @@ def _pytest(call: Call) -> None:
     outcome = call.run(job)["pytest"]
     if outcome.code is None or not report.is_file():
         return
-    counts = read_report(report)
+    counts, failures = read_report(report)
     bars = [Bar(name="failed", wanted=0, found=counts["failed"], at_most=True)]
     if not call.quick:
         bars.append(Bar(name="passed", wanted=1, found=counts["passed"]))
-    figures = {**counts, "failures": failures(report)}
+    figures = {**counts, "failures": failures}
     call.record(key, figures=figures, shown=counts, bars=bars, seconds=outcome.seconds)
 
 
-def read_report(path: Path) -> dict[str, int]:
-    """Return how many tests passed, failed and were skipped."""
-    suites = list(ElementTree.parse(path).getroot().iter("testsuite"))
-    total, failed, broken, skipped = (
-        sum(int(suite.get(name, "0")) for suite in suites)
-        for name in ("tests", "failures", "errors", "skipped")
-    )
-    bad = failed + broken
-    return {"passed": total - bad - skipped, "failed": bad, "skipped": skipped}
+def read_report(path: Path) -> tuple[dict[str, int], list[str]]:
+    """Return how many tests passed, failed and were skipped, and the names of those that failed."""
+    cases = list(ElementTree.parse(path).getroot().iter("testcase"))
+
+    def having(*tags: str) -> list[str]:
+        return [
+            f"{case.get('classname')}::{case.get('name')}"
+            for case in cases
+            if any(case.find(tag) is not None for tag in tags)
+        ]
+
+    failed, skipped = having("failure", "error"), having("skipped")
+    passed = len(cases) - len(failed) - len(skipped)
+    return {"passed": passed, "failed": len(failed), "skipped": len(skipped)}, failed
 
 
-def failures(path: Path) -> list[str]:
-    """Return the names of the tests that failed."""
-    cases = ElementTree.parse(path).getroot().iter("testcase")
-    return [
-        f"{case.get('classname')}::{case.get('name')}"
-        for case in cases
-        if case.find("failure") is not None or case.find("error") is not None
-    ]
-
-
-def _kernels(call: Call) -> None:
-    key = {"part": "kernels"}
-    if call.known(key):
-        return
+def _kernels(call: Call, key: Key) -> None:
     job, path = _kernel_job(call, "kernels", small=call.quick)
     outcome = call.run(job)["kernels"]
     if not outcome.done:
@@ -111,10 +100,7 @@ def largest(values: list[float]) -> float:
     return max(math.inf if math.isnan(value) else value for value in values)
 
 
-def _sanitizer(call: Call) -> None:
-    key = {"part": _SANITIZER}
-    if call.known(key):
-        return
+def _sanitizer(call: Call, key: Key) -> None:
     if shutil.which(_SANITIZER) is None or not call.device.startswith("cuda"):
         call.notes.append(f"skipped: {_SANITIZER} is not installed, or the device is no GPU")
         return
@@ -134,7 +120,6 @@ def _sanitizer(call: Call) -> None:
 
 
 def _kernel_job(call: Call, name: str, *, small: bool) -> tuple[Job, Path]:
-    call.work.mkdir(parents=True, exist_ok=True)
     path = (call.work / f"{name}.json").resolve()
     words = [str(GPU / "kernels.py"), "--device", call.device, "--json", str(path)]
     command = (sys.executable, *words, *(("--small",) if small else ()))

@@ -7,8 +7,6 @@ one at a time, and what is done for each RoI is at most 5 % of the time.
 import argparse
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from common import Call, run
 from processes import fcis_job
@@ -17,97 +15,65 @@ from results import Bar
 SCRIPT = "20-bench"
 PER_ROI = 0.05
 IMAGES_A_SECOND = {1: 100.0, 8: 300.0}  # by batch, in bfloat16
-_BFLOAT16 = ("--precision", "bfloat16")
-_BATCHES = ("--batch", "1", "--batch", "8")
-_TINY = ("--quick", "--recipe", "tiny")
-_TINY_INFERENCE = (*_TINY, "--no-peer", "--batch", "1")
-_TRAINED_BFLOAT16 = ("--set", "training.precision=bfloat16")
-# of tiny's 24 channels oneDNN of torch 2.14 has bfloat16 gradients that are not finite
-_WIDER = ("--set", "backbone.widths=[16,16,32,32]")
+_BIG = "inference --recipe coco-resnet101 --batch 1 --batch 8"
+_WITH_MNC = "training --recipe coco-resnet101 --recipe mnc --batch 2"
+_BFLOAT16 = "--precision bfloat16"
+_TRAINED_BFLOAT16 = "--set training.precision=bfloat16"
+PARTS = {
+    "inference-bfloat16": f"{_BIG} {_BFLOAT16}",
+    "inference-bfloat16-compiled": f"{_BIG} {_BFLOAT16} --compile --no-peer",
+    "training-mnc": _WITH_MNC,
+    "training-small": "training --recipe nuclei --recipe nuclei-cpu --recipe scenes",
+    "ops-float32": "ops",
+    "ops-bfloat16": f"ops {_BFLOAT16}",
+    "inference-mnc-bfloat16": f"inference --recipe mnc --batch 1 --batch 8 {_BFLOAT16} --no-peer",
+    "inference-float32": _BIG,
+    "training-mnc-bfloat16": f"{_WITH_MNC} {_TRAINED_BFLOAT16}",
+}
+"""Command lines of `fcis benchmark`, the most useful ones first, for when the time is short."""
 
-Figures = Mapping[str, object]
+TARGETS = ("inference-bfloat16", "inference-bfloat16-compiled")
+"""Parts whose network has to be as fast as the targets say."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One call of `fcis benchmark`.
-
-    Attributes:
-        words: of its command line.
-        quick: the same, tiny.
-        is_target: does the network have to be as fast as the targets say.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    quick: tuple[str, ...]
-    is_target: bool = False
-
-
-def _inference(name: str, recipe: str, *more: str, is_target: bool = False) -> Part:
-    words = ("inference", "--recipe", recipe, *_BATCHES, *more)
-    quick = ("inference", *_TINY_INFERENCE, *(m for m in more if m in _BFLOAT16))
-    return Part(name=name, words=words, quick=quick, is_target=is_target)
-
-
-def _training(name: str, *words: str) -> Part:
-    half = words[-1] in _TRAINED_BFLOAT16
-    quick = ("training", *_TINY, *((*_WIDER, *_TRAINED_BFLOAT16) if half else ()))
-    return Part(name=name, words=("training", *words), quick=quick)
-
-
-_SMALL = ("--recipe", "nuclei", "--recipe", "nuclei-cpu", "--recipe", "scenes")
-_WITH_MNC = ("--recipe", "coco-resnet101", "--recipe", "mnc", "--batch", "2")
-PARTS = (
-    _inference("inference-bfloat16", "coco-resnet101", *_BFLOAT16, is_target=True),
-    _inference(
-        "inference-bfloat16-compiled",
-        "coco-resnet101",
-        *_BFLOAT16,
-        "--compile",
-        "--no-peer",
-        is_target=True,
-    ),
-    _training("training-mnc", *_WITH_MNC),
-    _training(
-        "training-small", "--recipe", "nuclei", "--recipe", "nuclei-cpu", "--recipe", "scenes"
-    ),
-    Part(name="ops-float32", words=("ops",), quick=("ops", "--quick")),
-    Part(
-        name="ops-bfloat16",
-        words=("ops", *_BFLOAT16),
-        quick=("ops", "--quick", "--sampling", "native", *_BFLOAT16),
-    ),
-    _inference("inference-mnc-bfloat16", "mnc", *_BFLOAT16, "--no-peer"),
-    _inference("inference-float32", "coco-resnet101"),
-    _training("training-mnc-bfloat16", *_WITH_MNC, *_TRAINED_BFLOAT16),
-)
-"""The most useful ones first, for when the time is short."""
+_TINY = {
+    "ops": "ops --quick --sampling native",
+    "inference": "inference --quick --recipe tiny --no-peer --batch 1",
+    # of tiny's 24 channels oneDNN of torch 2.14 has bfloat16 gradients that are not finite
+    "training": "training --quick --recipe tiny --set backbone.widths=[16,16,32,32]",
+}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the option of this script."""
-    names = [part.name for part in PARTS]
-    parser.add_argument("--part", action="append", choices=names, help="default: all")
+    parser.add_argument("--part", action="append", choices=tuple(PARTS), help="default: all")
 
 
 def work(call: Call) -> None:
     """Measure what has no result yet, one after the other."""
-    for part in PARTS:
-        key = {"part": part.name}
-        if part.name not in (call.options.part or [part.name]) or call.known(key):
+    for name in PARTS:
+        key = {"part": name}
+        if name not in (call.options.part or [name]) or call.known(key):
             continue
-        path = call.work / f"{part.name}.json"
-        words = part.quick if call.quick else part.words
-        job = fcis_job(part.name, "benchmark", *words, "--device", call.device, "--json", path)
-        outcome = call.run(job)[part.name]
+        path = call.work / f"{name}.json"
+        words = words_of(name, quick=call.quick)
+        job = fcis_job(name, "benchmark", *words, "--device", call.device, "--json", path)
+        outcome = call.run(job)[name]
         if not outcome.done:
             continue
         figures = json.loads(path.read_text(encoding="utf-8"))
         readers = {"ops": _of_ops, "inference": _of_inference, "training": _of_training}
         shown = readers[figures["benchmark"]](figures)
-        bars = targets(figures) if part.is_target else []
+        bars = targets(figures) if name in TARGETS else []
         call.record(key, figures=figures, shown=shown, bars=bars, seconds=outcome.seconds)
+
+
+def words_of(name: str, *, quick: bool) -> list[str]:
+    """Return the command line of a part, or a tiny one of the same kind and precision."""
+    words = PARTS[name]
+    if not quick:
+        return words.split()
+    precision = [p for p in (_BFLOAT16, _TRAINED_BFLOAT16) if p in words]
+    return " ".join([_TINY[words.partition(" ")[0]], *precision]).split()
 
 
 def targets(figures: dict) -> list[Bar]:

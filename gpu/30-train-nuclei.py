@@ -9,7 +9,7 @@ import sys
 
 from common import Call, run
 from results import Bar
-from trainings import Run, add_training, changes, evaluate, rate, suffix, train_all
+from trainings import add_training, judge_all, make_run
 
 from fcis.recipe.named import named_recipe
 
@@ -24,45 +24,22 @@ def work(call: Call) -> None:
     recipe = "tiny" if call.quick else "nuclei"
     steps = call.options.steps or (2 if call.quick else named_recipe(recipe).training.steps)
     seeds = range(call.options.seeds or (1 if call.quick else SEEDS))
-    keys = {
-        seed: {"recipe": recipe, "steps": steps, "seed": seed, **changes(call)} for seed in seeds
-    }
-    missing = [seed for seed in seeds if not call.known(keys[seed])]
-    train, val = (str(call.nuclei / f"{name}.json") for name in ("train", "val"))
-    runs = {
-        seed: Run(
-            name=f"{recipe}-{steps}-{seed}{suffix(call)}",
-            recipe=recipe,
-            train=train,
-            val=val,
-            folder=call.work / f"{recipe}-{steps}-{seed}{suffix(call)}",
-            settings=(f"steps={steps}", f"seed={seed}", *call.options.set),
+    data = (str(call.nuclei / "train.json"), str(call.nuclei / "val.json"))
+    runs = [make_run(call, recipe, steps, seed, data) for seed in seeds]
+    lines = judge_all(call, runs, data[1], lambda _, figures: ({}, bars(figures)))
+    for bar in bars({}) if len(lines) > 1 else ():
+        values = [line["bars"][bar.name]["found"] or 0.0 for line in lines.values()]
+        call.notes.append(
+            f"{bar.name}: {statistics.mean(values):.3f} over {len(values)} seeds, "
+            f"{min(values):.3f} to {max(values):.3f}, wanted {bar.wanted}"
         )
-        for seed in missing
-    }
-    outcomes = train_all(call, list(runs.values()))
-    for seed, one in runs.items():
-        figures = evaluate(call, one, val) if one.is_finished else None
-        if figures is None:
-            continue
-        bars = [Bar(name=n, wanted=w, found=figures["segm"][n]) for n, w in BARS.items()]
-        bars.append(Bar(name=f"dsb@{DSB[0]}", wanted=DSB[1], found=figures["dsb"][DSB[0]]))
-        seconds = outcomes[one.name].seconds if one.name in outcomes else 0.0
-        shown = {"images/s": rate(one.folder)}
-        settings = {"settings": list(one.settings)}
-        call.record(keys[seed], figures=figures | settings, shown=shown, bars=bars, seconds=seconds)
-    _tell_means(call, [line for key in keys.values() if (line := call.known(key))])
 
 
-def _tell_means(call: Call, lines: list) -> None:
-    """Note the means of all seeds."""
-    for name, wanted in {**BARS, f"dsb@{DSB[0]}": DSB[1]}.items():
-        values = [line["bars"][name]["found"] or 0.0 for line in lines]
-        if len(values) > 1:
-            call.notes.append(
-                f"{name}: {statistics.mean(values):.3f} over {len(values)} seeds, "
-                f"{min(values):.3f} to {max(values):.3f}, wanted {wanted}"
-            )
+def bars(figures: dict) -> list[Bar]:
+    """Return what a run has to reach, with what it has."""
+    segm, dsb = figures.get("segm", {}), figures.get("dsb", {})
+    found = [Bar(name=n, wanted=w, found=segm.get(n)) for n, w in BARS.items()]
+    return [*found, Bar(name=f"dsb@{DSB[0]}", wanted=DSB[1], found=dsb.get(DSB[0]))]
 
 
 if __name__ == "__main__":

@@ -6,19 +6,19 @@ has the figures. `--steps` are those of `30-train-nuclei`.
 
 import json
 import sys
-from pathlib import Path
 
-from common import GPU, ROOT, Call, run
+from common import ROOT, Call, run
 from processes import Job
 from trainings import add_counts
 from travel import FINISHED
 
+from fcis.lab.journal import Journal
 from fcis.recipe.named import named_recipe
 
 SCRIPT = "32-train-maskrcnn"
 TRAINER = ROOT / "benchmarks" / "maskrcnn_nuclei.py"
-RECORD = "record"
-"""Folder, in that of a run, of what it records."""
+RECORD, LINES = "record", "maskrcnn-nuclei.jsonl"
+"""Folder, in that of a run, of what it records, and the file there."""
 
 SEEDS = 3
 _PARALLEL = 2
@@ -31,9 +31,6 @@ _USUAL = ("--workers", "4")
 
 def work(call: Call) -> None:
     """Train and evaluate each seed that has no result."""
-    if not TRAINER.is_file():
-        call.notes.append(f"skipped: there is no {TRAINER.relative_to(ROOT)}")
-        return
     epochs = 1.0 if call.quick else epochs_of(call)
     seeds = range(call.options.seeds or (1 if call.quick else SEEDS))
     keys = {seed: {"network": "maskrcnn", "epochs": f"{epochs:g}", "seed": seed} for seed in seeds}
@@ -43,7 +40,7 @@ def work(call: Call) -> None:
         if not outcomes[job.name].done:
             continue
         (call.work / job.name / FINISHED).touch()
-        figures = recorded(call.work / job.name / RECORD)
+        figures = Journal(call.work / job.name / RECORD / LINES).lines[-1]
         shown = {name: figures["segm"][name] for name in _NAMES}
         shown[f"dsb@{_DSB}"] = figures["dsb"][_DSB]
         call.record(keys[seed], figures=figures, shown=shown, seconds=outcomes[job.name].seconds)
@@ -57,19 +54,15 @@ def epochs_of(call: Call) -> float:
     return round(steps * training.batch / len(data["images"]), 1)
 
 
-def recorded(folder: Path) -> dict:
-    """Return the last line that a run has recorded."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jsonl"))]
-    return json.loads("".join(texts).splitlines()[-1])
-
-
 def _job(call: Call, epochs: float, seed: int) -> Job:
     name = f"maskrcnn-{epochs:g}-{seed}"
     folder = call.work / name
     words = ("--out", folder, "--epochs", f"{epochs:g}", "--seed", seed, "--device", call.device)
     more = _TINY if call.quick else _USUAL
-    start = (sys.executable, GPU / "recorded.py", folder / RECORD, TRAINER, call.nuclei)
-    return Job(name=name, command=tuple(str(word) for word in (*start, *words, *more)))
+    command = (sys.executable, TRAINER, call.nuclei, *words, *more)
+    # the results of record stay as they are
+    elsewhere = {"FCIS_RESULTS": str(folder / RECORD)}
+    return Job(name=name, command=tuple(map(str, command)), environment=elsewhere)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,7 @@
 
 import sys
 
-from common import run
-from tables import add_table, make_table
+from tables import run_table
 
 if __name__ == "__main__":
-    sys.exit(
-        run(
-            "41-table2",
-            __doc__,
-            lambda call: make_table(call, "table2"),
-            add=add_table,
-            has_state=True,
-        )
-    )
+    sys.exit(run_table("41-table2", "table2", __doc__))

@@ -2,16 +2,7 @@
 
 import sys
 
-from common import run
-from tables import add_table, make_table
+from tables import run_table
 
 if __name__ == "__main__":
-    sys.exit(
-        run(
-            "42-table3",
-            __doc__,
-            lambda call: make_table(call, "table3"),
-            add=add_table,
-            has_state=True,
-        )
-    )
+    sys.exit(run_table("42-table3", "table3", __doc__))

@@ -2,16 +2,7 @@
 
 import sys
 
-from common import run
-from tables import add_table, make_table
+from tables import run_table
 
 if __name__ == "__main__":
-    sys.exit(
-        run(
-            "43-table4",
-            __doc__,
-            lambda call: make_table(call, "table4"),
-            add=add_table,
-            has_state=True,
-        )
-    )
+    sys.exit(run_table("43-table4", "table4", __doc__))

@@ -6,22 +6,19 @@ python gpu/collect.py path/to/what/came/back
 import sys
 from pathlib import Path
 
+from common import GPU, RECORD
 from travel import collect
 
 from fcis.cli.parser import Parser
 from fcis.core.errors import InputError
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Collect, and say what there was."""
     parser = Parser(prog="gpu/collect.py", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="with *.jsonl and state-*")
-    parser.add_argument(
-        "--results", type=Path, default=ROOT / "benchmarks" / "results" / "gpu", metavar="DIR"
-    )
-    parser.add_argument("--state", type=Path, default=ROOT / "gpu" / "carry" / "state")
+    parser.add_argument("--results", type=Path, default=RECORD, metavar="DIR")
+    parser.add_argument("--state", type=Path, default=GPU / "carry" / "state")
     try:
         options = parser.parse_args(arguments)
         if not options.folder.is_dir():

@@ -1,4 +1,4 @@
-"""What all scripts have in common: options, folders, the time that is left, results, state."""
+"""What all scripts have in common: command line, folders, the time left, results, state."""
 
 import argparse
 import os
@@ -6,19 +6,25 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from options import GPU, options_of
 from processes import FCIS, GRACE, Job, Outcome, run_inside, run_jobs
-from results import Bar, Key, Line, Results, machine, table_text
+from results import KEYS, Bar, Key, carried_commit, table_text
 from travel import pack, restore
 
+from fcis.cli.parser import Parser
 from fcis.core.devices import choose_device
 from fcis.core.errors import InputError
+from fcis.lab.environment import environment
+from fcis.lab.journal import Journal, Line
 
+GPU = Path(__file__).resolve().parent
 ROOT = GPU.parent
 RECORD = ROOT / "benchmarks" / "results" / "gpu"
+SECONDS = 540
+"""Of one call, packing included: calls of rented machines often end after ten minutes."""
+
 LEFT_OVER = 3
 """Exit code when the time was up: call again, and it goes on."""
 
@@ -43,7 +49,7 @@ class Call:
     script: str
     options: argparse.Namespace
     end: float
-    results: Results
+    results: Journal
     notes: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
@@ -92,7 +98,9 @@ class Call:
 
     def known(self, key: Key) -> Line | None:
         """Return the result that a run has already, None if it is to be made."""
-        return None if self.options.again else self.results.find(key, quick=self.quick)
+        if self.options.again:
+            return None
+        return self.results.find({"key": dict(key), "quick": self.quick})
 
     def run(self, *jobs: Job, parallel: int = 1, limit: float | None = None) -> dict[str, Outcome]:
         """Run commands until the time is up, and note those that failed or have no result.
@@ -120,8 +128,8 @@ class Call:
         shown: Mapping[str, float | str | None],
         bars: Sequence[Bar] = (),
         seconds: float,
-    ) -> None:
-        """Write the line of a finished run.
+    ) -> Line:
+        """Write the line of a finished run, and return it.
 
         Args:
             key: what tells it from other runs of the script.
@@ -130,17 +138,19 @@ class Call:
             bars: what it should reach.
             seconds: that its command took.
         """
-        line: Line = {
+        facts = environment(self.device)
+        facts = replace(facts, commit=facts.commit or carried_commit(self.carry))
+        line = {
             "script": self.script,
             "key": dict(key),
             "quick": self.quick,
-            **machine(self.device, self.carry),
+            "environment": facts.to_json(),
             "seconds": round(seconds, 1),
             "shown": dict(shown),
             "bars": {bar.name: bar.to_json() for bar in bars},
             "figures": dict(figures),
         }
-        self.results.add(line)
+        return self.results.add(line)
 
 
 def run(
@@ -180,6 +190,38 @@ def run(
     return 1 if call.failed else LEFT_OVER if call.left_over else 0
 
 
+def options_of(
+    script: str, doc: str, add: Callable[[argparse.ArgumentParser], None] | None
+) -> argparse.ArgumentParser:
+    """Return the parser of a script's command line; `add` adds options of its own."""
+    parser = Parser(prog=f"gpu/{script}.py", description=doc.partition("\n")[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        help=f"when to stop and to leave the rest to another call (default: {SECONDS})",
+    )
+    parser.add_argument("--again", action="store_true", help="do too what has a result")
+    parser.add_argument("--quick", action="store_true", help="tiny, to see that it runs")
+    parser.add_argument("--inside", action="store_true", help="run fcis in this very process")
+    parser.add_argument(
+        "--root", type=Path, default=GPU, help="folder of carry/ and work/ (default: gpu)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(os.environ.get("OUT") or GPU / "out"),
+        help="folder that is brought back (default: $OUT, else gpu/out)",
+    )
+    parser.add_argument(
+        "--results", type=Path, help="folder of the results (default: benchmarks/results/gpu)"
+    )
+    if add is not None:
+        add(parser)
+    return parser
+
+
 def open_call(
     script: str,
     doc: str,
@@ -201,7 +243,7 @@ def open_call(
         script=script,
         options=options,
         end=time.monotonic() + max(options.seconds - _PACKING - GRACE, options.seconds / 2),
-        results=Results(options.results or RECORD, script),
+        results=Journal((options.results or RECORD) / f"{script}.jsonl", KEYS),
     )
     if restored := restore(script, call.carry / "state", call.work):
         tell(f"{script}: {restored} files of an earlier call restored")
@@ -222,7 +264,7 @@ def close(call: Call, *, has_state: bool) -> None:
         call.notes.extend(pack(call.script, call.work, out))
     newest = {str(line["key"]): line for line in call.results.lines}
     lines = [line for line in newest.values() if line["quick"] == call.quick]
-    where = f", {lines[-1]['device_name']}" if lines else ""
+    where = f", {lines[-1]['environment']['device_name']}" if lines else ""
     print(f"\n{table_text(call.script + where, lines)}\n")
     for name in call.failed:
         print(f"FAILED: {name}; its log is in {out / 'log.txt'}")

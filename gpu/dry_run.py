@@ -4,8 +4,6 @@ python gpu/dry_run.py
 python gpu/dry_run.py --folder somewhere 30-train-nuclei
 """
 
-import contextlib
-import io
 import runpy
 import sys
 import tempfile
@@ -13,12 +11,14 @@ import time
 from pathlib import Path
 
 from prepare import write_commit
-from results import KEYS, read_lines
+from results import KEYS
 
-from fcis.cli.main import main as fcis
 from fcis.cli.parser import Parser
 from fcis.core.errors import InputError
+from fcis.data.formats.write_coco import write_coco
+from fcis.data.source import open_dataset
 from fcis.lab.benchmark.timing import Method
+from fcis.lab.journal import Journal
 from fcis.lab.reproduce import times
 
 GPU = Path(__file__).resolve().parent
@@ -50,23 +50,19 @@ def prepare(folder: Path) -> None:
     nuclei = folder / "carry" / "nuclei"
     if not (nuclei / "val.json").is_file():
         for split, data in (("train", "scenes:4:0"), ("val", "scenes:2:1")):
-            part = folder / split
-            with contextlib.redirect_stdout(io.StringIO()):
-                code = fcis(["data", "convert", data, str(part), "--to", "coco"])
-            assert code == 0
-            _merge(part, nuclei, split)
+            dataset = open_dataset(data)
+            names = [f"{split}-{number}.png" for number in range(len(dataset))]
+            write_coco(dataset, names, nuclei).rename(nuclei / f"{split}.json")
     write_commit(folder / "carry")
 
 
 def check(name: str, folder: Path) -> list[str]:
     """Return what is wrong with the results of a script."""
-    path = folder / "results" / f"{name}.jsonl"
-    lines = read_lines(path) if path.is_file() else []
-    return [
-        f"{path}: a line has the keys {', '.join(line)}, not {', '.join(KEYS)}"
-        for line in lines
-        if tuple(line) != KEYS
-    ]
+    try:
+        Journal(folder / "results" / f"{name}.jsonl", KEYS)
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,14 +94,6 @@ def _run_all(names: list[str], folder: Path) -> int:
         troubles += check(name, folder)
     print("\n".join(troubles) if troubles else f"{len(names)} scripts run on this machine")
     return 1 if troubles else 0
-
-
-def _merge(part: Path, nuclei: Path, split: str) -> None:
-    """Put a converted dataset where the nuclei are expected."""
-    (nuclei / "images").mkdir(parents=True, exist_ok=True)
-    for image in sorted((part / "images").iterdir()):
-        image.rename(nuclei / "images" / image.name)
-    (part / "annotations.json").rename(nuclei / f"{split}.json")
 
 
 if __name__ == "__main__":

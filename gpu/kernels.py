@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fcis.lab.benchmark.workload import STRIDE, Size, Workload, workload
 from fcis.ops import assembly, definition, triton_masks, triton_scores
-from fcis.ops.roi_sampling import AssemblyRule, RoIs
+from fcis.ops.roi_sampling import AssemblyRule
 from fcis.structures import RoIMasks
 
 SMALL = Size(rois=3, classes=3, rows=4, columns=5, k=2, out_size=4)
@@ -62,7 +62,8 @@ def operators(
 ) -> tuple[Operator, ...]:
     """Return the three operators on a problem."""
     rois, chosen = problem.rois, problem.chosen
-    there, classes = _moved(rois, device), chosen.to(device)
+    moved = problem.to(device)
+    there, classes = moved.rois, moved.chosen
     reference = definition if small else assembly
 
     def masks(form: Callable[..., RoIMasks], maps: Tensor) -> Tensor:
@@ -152,14 +153,6 @@ def apart(problem: Workload) -> Workload:
     inside = maps[..., 0, :] + signs * (_GAP / 2 + maps[..., 1, :].abs())
     classes = torch.stack((maps[..., 0, :], inside), dim=4)
     return replace(problem, classes=classes)
-
-
-def _moved(rois: RoIs, device: str) -> RoIs:
-    return RoIs(
-        boxes=rois.boxes.to(device),
-        image_index=rois.image_index.to(device),
-        cells=rois.cells.to(device),
-    )
 
 
 def _error(found: Tensor, exact: Tensor) -> float:

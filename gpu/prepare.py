@@ -18,7 +18,7 @@ from results import COMMIT_FILE
 
 from fcis.cli.parser import Parser
 from fcis.core.errors import InputError
-from fcis.lab.benchmark.environment import commit
+from fcis.lab.environment import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ("faster-coco-eval", "beartype")

@@ -8,22 +8,19 @@ the command then still has to do is to evaluate, to measure times and to compare
 import argparse
 import json
 import os
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
-from common import Call, tell
+from common import Call, run, tell
 from processes import fcis_job
 from trainings import Run, add_training, changes, suffix, train_all
 
+from fcis.core.output_files import write_json
 from fcis.lab.reproduce.budgets import with_steps
-from fcis.lab.reproduce.journal import Journal, Line
-from fcis.lab.reproduce.rows import TableName, Training
-from fcis.lab.reproduce.running import Job
+from fcis.lab.reproduce.rows import TableName
+from fcis.lab.reproduce.running import Job, open_journal
 from fcis.lab.reproduce.sources import open_sources
 from fcis.lab.reproduce.table_plans import make_plan
-from fcis.recipe.as_json import to_json, with_setting
-from fcis.recipe.named import named_recipe
+from fcis.recipe.as_json import to_json
+from fcis.recipe.reading import read_recipe
 from fcis.recipe.types import Recipe
 
 SEEDS = 3
@@ -37,24 +34,9 @@ _EVALUATION = 40.0
 """Seconds below which the last part is not begun."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """One table on one set of data.
-
-    Attributes:
-        data: `scenes` or `nuclei`.
-        address: as `fcis reproduce` takes it.
-        base: recipe of FCIS.
-        seeds: how many.
-        folder: of the table, below which each has one of its own.
-    """
-
-    table: TableName
-    data: str
-    address: str
-    base: Recipe
-    seeds: int
-    folder: Path
+def run_table(script: str, table: TableName, doc: str) -> int:
+    """Run the script of a table, and return its exit code."""
+    return run(script, doc, lambda call: make_table(call, table), add=add_table, has_state=True)
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
@@ -71,19 +53,19 @@ def add_table(parser: argparse.ArgumentParser) -> None:
 def make_table(call: Call, table: TableName) -> None:
     """Make the table on each set of data that has no result."""
     for data in _datasets(call):
-        settings = _settings(call, table, data)
-        counts = {"steps": settings.base.training.steps, "seeds": settings.seeds}
+        address, job = _job(call, table, data)
+        counts = {"steps": job.plan.base.training.steps, "seeds": len(job.seeds)}
         key = {"table": table, "data": data, **counts, **changes(call)}
         if call.known(key):
             continue
-        job = _job(call, settings)
-        if not _train(call, settings, job) or not _has_time(call, f"{table} on {data}"):
+        if not _train(call, data, job) or not _has_time(call, f"{table} on {data}"):
             continue
-        path = settings.folder / "figures.json"
-        words = ("reproduce", table, "--data", settings.address, "--recipe", _base_file(settings))
-        more = ("--seeds", settings.seeds, "--out", settings.folder, "--device", call.device)
+        out = job.folder.parent
+        path, recipe = out / "figures.json", _recipe_file(job, "base", job.plan.base)
+        words = ("reproduce", table, "--data", address, "--recipe", recipe, "--out", out)
+        more = ("--seeds", len(job.seeds), "--device", call.device, "--json", path)
         name = f"{table}-{data}"
-        outcome = call.run(fcis_job(name, *words, *more, "--json", path))[name]
+        outcome = call.run(fcis_job(name, *words, *more))[name]
         if outcome.done:
             figures = json.loads(path.read_text(encoding="utf-8"))
             call.record(key, figures=figures, shown=_shown(figures), seconds=outcome.seconds)
@@ -96,70 +78,51 @@ def _datasets(call: Call) -> list[str]:
     return ["scenes", "nuclei"] if has_nuclei else ["scenes"]
 
 
-def _settings(call: Call, table: TableName, data: str) -> Settings:
+def _job(call: Call, table: TableName, data: str) -> tuple[str, Job]:
+    """Return the address of the data, and what `fcis reproduce` makes of the same options."""
     address = "scenes" if data == "scenes" else str(call.nuclei)
-    recipe = named_recipe("tiny" if call.quick else RECIPES[data])
-    for setting in (*(_QUICK if call.quick else ()), *call.options.set):
-        name, _, value = setting.partition("=")
-        recipe = with_setting(recipe, name, value)
-    return Settings(
-        table=table,
-        data=data,
-        address=_QUICK_DATA if call.quick else address,
-        base=with_steps(recipe, call.options.steps or (2 if call.quick else STEPS[data])),
-        seeds=call.options.seeds or (1 if call.quick else SEEDS),
-        folder=call.work / f"{data}{suffix(call)}",
-    )
-
-
-def _job(call: Call, settings: Settings) -> Job:
-    """Return what `fcis reproduce` makes of the same settings."""
-    folder = settings.folder / settings.table
-    folder.mkdir(parents=True, exist_ok=True)
-    _base_file(settings).write_text(json.dumps(to_json(settings.base)), encoding="utf-8")
-    return Job(
-        plan=make_plan(settings.table, settings.base),
-        sources=open_sources(settings.address),
-        seeds=tuple(range(settings.seeds)),
-        folder=folder,
+    address = _QUICK_DATA if call.quick else address
+    quick = _QUICK if call.quick else ()
+    name = "tiny" if call.quick else RECIPES[data]
+    recipe = read_recipe(name, (*quick, *call.options.set))
+    base = with_steps(recipe, call.options.steps or (2 if call.quick else STEPS[data]))
+    return address, Job(
+        plan=make_plan(table, base),
+        sources=open_sources(address),
+        seeds=tuple(range(call.options.seeds or (1 if call.quick else SEEDS))),
+        folder=call.work / f"{data}{suffix(call)}" / table,
         device=call.device,
         tell=tell,
     )
 
 
-def _train(call: Call, settings: Settings, job: Job) -> bool:
+def _train(call: Call, data: str, job: Job) -> bool:
     """Train what is missing and write it into the journal; tell whether all of it is there."""
+    journal = open_journal(job.folder)
     wanted = [(t, seed) for seed in job.seeds for t in job.plan.trainings if t.is_trained]
-    runs = [_run(settings, job, training, seed) for training, seed in wanted]
+    runs = [
+        Run(
+            name=f"{job.plan.table}-{data}-{training.name}-{seed}",
+            recipe=_recipe_file(job, f"{training.name}-{seed}", job.recipe(training, seed)),
+            train=job.sources.train_name,
+            val=job.sources.val_name,
+            folder=job.run_folder(training.name, seed),
+        )
+        for training, seed in wanted
+    ]
     train_all(call, runs)
-    journal = Journal(job.folder)
     for (training, seed), one in zip(wanted, runs, strict=True):
-        print_of = job.settings(training, seed)
-        if not one.is_finished or journal.find("training", training.name, seed, print_of):
-            continue
-        facts = {
-            "recipe": job.recipe(training, seed).name,
-            "steps": settings.base.training.steps,
-            # several shared the device, so that it says nothing
-            "seconds": None,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        line = Line(kind="training", name=training.name, seed=seed, settings=print_of, facts=facts)
-        journal.add(line)
+        if one.is_finished and job.known(journal, training, seed) is None:
+            # several shared the device, so that their seconds say nothing
+            job.keep(journal, training, seed, steps=job.plan.base.training.steps, seconds=None)
     return all(one.is_finished for one in runs)
 
 
-def _run(settings: Settings, job: Job, training: Training, seed: int) -> Run:
-    recipe = job.folder / "recipes" / f"{training.name}-{seed}.json"
-    recipe.parent.mkdir(exist_ok=True)
-    recipe.write_text(json.dumps(to_json(job.recipe(training, seed))), encoding="utf-8")
-    return Run(
-        name=f"{settings.table}-{settings.data}-{training.name}-{seed}",
-        recipe=os.fspath(recipe),
-        train=job.sources.train_name,
-        val=job.sources.val_name,
-        folder=job.run_folder(training.name, seed),
-    )
+def _recipe_file(job: Job, name: str, recipe: Recipe) -> str:
+    """Write a recipe into the folder of the table, and return where."""
+    path = job.folder / "recipes" / f"{name}.json"
+    write_json(path, to_json(recipe))
+    return os.fspath(path)
 
 
 def _has_time(call: Call, what: str) -> bool:
@@ -167,10 +130,6 @@ def _has_time(call: Call, what: str) -> bool:
         return True
     call.left_over.append(f"{what}: trained, to be evaluated")
     return False
-
-
-def _base_file(settings: Settings) -> Path:
-    return settings.folder / settings.table / "base.json"
 
 
 def _shown(figures: dict) -> dict[str, float | str | None]:

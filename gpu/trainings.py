@@ -1,20 +1,25 @@
 """Trainings side by side with `fcis train`, and the figures of those that are finished."""
 
 import argparse
-import csv
 import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common import Call
 from processes import Job, Outcome, fcis_job
+from results import Bar, Key
 from travel import FINISHED
 
-_WEIGHTS, _METRICS = "best.safetensors", "metrics.csv"
+from fcis.lab.journal import Line
+from fcis.training.metrics import read_metrics
+from fcis.training.run import BEST
+
 _PROCESSORS = 3  # of a training: its own process, and those that read images
+Shown = Mapping[str, float | str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,7 @@ class Run:
         val: likewise.
         folder: of the run.
         settings: for `--set`.
+        key: of its result.
     """
 
     name: str
@@ -36,11 +42,12 @@ class Run:
     val: str
     folder: Path
     settings: tuple[str, ...] = ()
+    key: Key = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:
         """Tell whether it has come to its last step, and its weights are here."""
-        return (self.folder / FINISHED).is_file() and (self.folder / _WEIGHTS).is_file()
+        return (self.folder / FINISHED).is_file() and (self.folder / BEST).is_file()
 
     def job(self, device: str, threads: int) -> Job:
         """Return the command that begins it, or goes on with it, with so many threads."""
@@ -100,20 +107,69 @@ def evaluate(call: Call, run: Run, data: str) -> dict[str, dict[str, float | Non
     return json.loads(path.read_text(encoding="utf-8")) if found[name].done else None
 
 
+def make_run(
+    call: Call, recipe: str, steps: int, seed: int, data: tuple[str, str], more: Sequence[str] = ()
+) -> Run:
+    """Return the training of a named recipe with one seed.
+
+    Args:
+        call: whose options change the recipe.
+        recipe: its name.
+        steps: of the training.
+        seed: likewise.
+        data: to train on, and to validate on.
+        more: settings, besides those of the call.
+    """
+    name = f"{recipe}-{steps}-{seed}{suffix(call)}"
+    return Run(
+        name=name,
+        recipe=recipe,
+        train=data[0],
+        val=data[1],
+        folder=call.work / name,
+        settings=(f"steps={steps}", f"seed={seed}", *more, *call.options.set),
+        key={"recipe": recipe, "steps": steps, "seed": seed, **changes(call)},
+    )
+
+
+def judge_all(
+    call: Call,
+    runs: Sequence[Run],
+    data: str,
+    told: Callable[[Run, dict], tuple[Shown, Sequence[Bar]]],
+) -> dict[str, Line]:
+    """Train and evaluate what has no result; return the line of each run that has one, by name.
+
+    Args:
+        call: of the script.
+        runs: trainings.
+        data: what they are evaluated on.
+        told: which figures of a run the table shows, and what they should reach.
+    """
+    found = {run.name: line for run in runs if (line := call.known(run.key))}
+    missing = [run for run in runs if run.name not in found]
+    outcomes = train_all(call, missing)
+    for run in missing:
+        figures = evaluate(call, run, data) if run.is_finished else None
+        if figures is None:
+            continue
+        shown, bars = told(run, figures)
+        found[run.name] = call.record(
+            run.key,
+            figures=figures | {"settings": list(run.settings), "data": data},
+            shown={**shown, "images/s": rate(run.folder)},
+            bars=bars,
+            seconds=outcomes[run.name].seconds if run.name in outcomes else 0.0,
+        )
+    return found
+
+
 def steps_made(folder: Path) -> int:
     """Return the last step in the metrics of a run, 0 if there is none."""
-    path = folder / _METRICS
-    if not path.is_file():
-        return 0
-    with path.open(encoding="utf-8", newline="") as file:
-        return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
+    return max((int(row["step"]) for row in read_metrics(folder)), default=0)
 
 
 def rate(folder: Path) -> float | None:
     """Return the median of the images a second in the metrics of a run, None without."""
-    path = folder / _METRICS
-    if not path.is_file():
-        return None
-    with path.open(encoding="utf-8", newline="") as file:
-        rates = sorted(float(r) for row in csv.DictReader(file) if (r := row["images_per_second"]))
-    return rates[len(rates) // 2] if rates else None
+    rates = [float(r) for row in read_metrics(folder) if (r := row["images_per_second"])]
+    return statistics.median_high(rates) if rates else None

@@ -5,13 +5,14 @@ first: small files, the weights of finished runs, then checkpoints of runs that 
 """
 
 import io
-import json
 import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from results import read_lines
+from results import KEYS
+
+from fcis.lab.journal import Journal
 
 FINISHED = "finished"
 """An empty file in the folder of a run that has come to its last step."""
@@ -84,13 +85,10 @@ def collect(folder: Path, results: Path, state: Path) -> list[str]:
     """
     told = []
     for path in sorted(folder.rglob("*.jsonl")):
-        target = results / path.name
-        known = target.read_text(encoding="utf-8").splitlines() if target.is_file() else []
-        found = [json.dumps(line) for line in read_lines(path) if not line["quick"]]
-        new = [line for line in found if line not in known]
-        results.mkdir(parents=True, exist_ok=True)
-        target.write_text("".join(f"{line}\n" for line in (*known, *new)), encoding="utf-8")
-        told.append(f"{target}: {len(new)} new results")
+        target = Journal(results / path.name)
+        lines = [line for line in Journal(path, KEYS).lines if not line["quick"]]
+        new = [target.add(line) for line in lines if line not in target.lines]
+        told.append(f"{target.path}: {len(new)} new results")
     parts = sorted(folder.rglob("state-*.tar.gz.*"))
     for script in sorted({part.name.partition(".tar.gz.")[0] for part in parts}):
         state.mkdir(parents=True, exist_ok=True)

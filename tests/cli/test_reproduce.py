@@ -7,8 +7,8 @@ import pytest
 from fcis.cli.main import main
 from fcis.lab.benchmark.timing import Method
 from fcis.lab.reproduce import budgets, times
-from fcis.lab.reproduce.journal import JOURNAL
 from fcis.lab.reproduce.rows import TABLES
+from fcis.lab.reproduce.running import JOURNAL
 from fcis.training.run import train
 
 ARGUMENTS = ("--data", "scenes:4:0", "--recipe", "tiny", "--seeds", "1", "--device", "cpu")

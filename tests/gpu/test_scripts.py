@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fcis.lab.journal import Journal
+
 ROOT = Path(__file__).resolve().parents[2]
 GPU = ROOT / "gpu"
 SCRIPTS = sorted(path.stem for path in GPU.glob("[0-9][0-9]-*.py"))
@@ -38,13 +40,14 @@ def test_all_scripts_run_on_the_cpu_and_do_nothing_twice(tmp_path, load):
     assert len(SCRIPTS) == 9
     for script in SCRIPTS:
         path = tmp_path / "out" / script / f"{script}.jsonl"
-        lines = results.read_lines(path)
+        lines = Journal(path).lines
         assert lines and all(tuple(line) == results.KEYS for line in lines)
         keys = [json.dumps(line["key"]) for line in lines]
         assert len(set(keys)) == len(keys), "something was done twice"
         for line in lines:
-            assert line["quick"] is True and line["commit"] and line["device"] == "cpu"
-            assert {"python", "torch", "cuda", "triton"} <= set(line["versions"])
+            facts = line["environment"]
+            assert line["quick"] is True and facts["commit"] and facts["device"] == "cpu"
+            assert {"python", "torch", "timm", "triton"} <= set(facts["versions"])
     assert done.stdout.count("| run ") == len(SCRIPTS) + 1
     state = {path.name for path in (tmp_path / "out").glob("*/state-*")}
     assert {f"state-{script}.tar.gz.00" for script in (TWICE, "43-table4")} <= state
@@ -126,7 +129,7 @@ def test_what_does_not_fit_stays_behind_and_is_named(tmp_path, load, monkeypatch
 
 def line(load, **changes):
     results = load("results")
-    return {name: "" for name in results.KEYS} | {"key": {"part": "a"}, "quick": False} | changes
+    return dict.fromkeys(results.KEYS, "") | {"key": {"part": "a"}, "quick": False} | changes
 
 
 def test_results_are_collected_once_and_state_is_replaced(tmp_path, load):
@@ -143,16 +146,6 @@ def test_results_are_collected_once_and_state_is_replaced(tmp_path, load):
     assert collect.main(words) == 0
     assert len((results / "s.jsonl").read_text().splitlines()) == 1
     assert [path.name for path in state.iterdir()] == ["state-s.tar.gz.00"]
-
-
-def test_a_result_is_found_by_its_key(tmp_path, load):
-    results = load("results").Results(tmp_path, "s")
-    results.add(line(load, seconds=1))
-    results.add(line(load, seconds=2))
-    again = load("results").Results(tmp_path, "s")
-    assert again.find({"part": "a"}, quick=False)["seconds"] == 2
-    assert again.find({"part": "a"}, quick=True) is None
-    assert again.find({"part": "b"}, quick=False) is None
 
 
 @pytest.mark.parametrize(
@@ -213,16 +206,15 @@ def test_the_folder_to_carry_is_made(load, tmp_path, capsys):
 
 
 def test_a_benchmark_records_elsewhere(tmp_path):
-    (tmp_path / "records.py").write_text((ROOT / "benchmarks" / "records.py").read_text())
-    script = tmp_path / "fake.py"
-    script.write_text(
-        "import sys\nfrom records import add_record\nadd_record('fake', {'seed': sys.argv[1]})\n"
-    )
-    command = [sys.executable, GPU / "recorded.py", tmp_path / "there", script, "7"]
-    subprocess.run(command, check=True, capture_output=True)
+    code = "from records import add_record; add_record('fake', {'seed': 7})"
+    environment = {**os.environ, "FCIS_RESULTS": str(tmp_path / "there")}
+    command = [sys.executable, "-c", code]
+    where = ROOT / "benchmarks"
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=where)
     (found,) = (tmp_path / "there").iterdir()
-    assert found.name == "fake.jsonl" and json.loads(found.read_text())["seed"] == "7"
-    assert not (tmp_path / "results").exists()
+    (line,) = Journal(found).lines
+    assert found.name == "fake.jsonl" and line["seed"] == 7
+    assert line["environment"]["processor"] and not (where / "results" / "fake.jsonl").exists()
 
 
 def test_packages_that_are_not_there_are_named(load):

@@ -176,10 +176,10 @@ def run(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from fcis.core.devices import choose_device
-    from fcis.core.output_files import check_file, write_json
-    from fcis.lab.benchmark.environment import environment, threads
-    from fcis.lab.benchmark.plots import draw, save
+    from fcis.core.output_files import check_file, write_json, write_picture
+    from fcis.lab.benchmark.plots import draw
     from fcis.lab.benchmark.timing import Method
+    from fcis.lab.environment import environment, threads
 
     for option, path in (("--json", options.json), ("--plot", options.plot)):
         if path is not None:
@@ -209,7 +209,7 @@ def run(options: argparse.Namespace) -> int:
         write_json(options.json, figures)
         print(f"figures: {options.json}")
     if options.plot:
-        save(draw(report), options.plot)
+        write_picture(options.plot, draw(report), dpi=150, kind="png")
         print(f"plot: {options.plot}")
     return 0
 

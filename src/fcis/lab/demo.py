@@ -17,6 +17,7 @@ from fcis.inference.load_predictor import load_any
 from fcis.inference.predictor import Predictor
 from fcis.inference.results.result_pictures import OVERLAY
 from fcis.recipe.named import named_recipe
+from fcis.recipe.reading import read_recipe
 from fcis.recipe.types import Recipe
 from fcis.training.metrics import CURVES, read_metrics
 from fcis.training.run import for_dataset, train
@@ -82,16 +83,15 @@ def show_training(folder: Path, device: str) -> None:
 
 def short_recipe() -> Recipe:
     """Return the recipe `scenes` for a look at training."""
-    base = named_recipe(SCENES)
-    training = replace(
-        base.training,
-        steps=STEPS,
-        validate_every=0,
-        workers=0,  # few cores: a second process would take more from the first than it gives
-        optimiser=replace(base.training.optimiser, warmup_steps=10),
-        augmentation=replace(base.training.augmentation, crop=_SIDE),
-    )
-    return replace(base, name="demo", training=training)
+    settings = {
+        "steps": STEPS,
+        "validate_every": 0,
+        "training.workers": 0,  # on few cores a second process takes more than it gives
+        "warmup_steps": 10,
+        "augmentation.crop": _SIDE,
+    }
+    recipe = read_recipe(SCENES, [f"{name}={value}" for name, value in settings.items()])
+    return replace(recipe, name="demo")
 
 
 class _Sheet:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fcis.lab.benchmark.materialised import assemble_indexed, assemble_materialised
+from fcis.lab.benchmark.materialised import assemble_materialised
 from fcis.ops import definition
 from fcis.ops.roi_sampling import AssemblyRule, RoIs
 
@@ -79,7 +79,7 @@ def test_a_grid_of_native_cells_is_exact_where_a_roi_covers_as_many():
         maps.permute(0, 5, 4, 3, 1, 2).flatten(1, 3),
         boxes.permute(0, 4, 3, 1, 2).flatten(1, 2),
     )
-    found = assemble_materialised(*planes, rois, classes[:3], rule, k=K, grid=True)
+    found = assemble_materialised(*planes, rois, classes[:3], rule, k=K, layout="grid")
     expected = definition.class_scores(maps, rois, rule)
     torch.testing.assert_close(found.scores[:2], expected[:2])
     masks = definition.class_masks(maps, rois, classes[:3], rule).values
@@ -97,8 +97,8 @@ def test_both_layouts_of_a_grid_are_the_same(images):
         maps.permute(0, 5, 4, 3, 1, 2).flatten(1, 3),
         boxes.permute(0, 4, 3, 1, 2).flatten(1, 2),
     )
-    rows = assemble_materialised(*planes, rois, classes, rule, k=K, grid=True)
-    indexed = assemble_indexed(*planes, rois, classes, rule, k=K)
+    rows = assemble_materialised(*planes, rois, classes, rule, k=K, layout="grid")
+    indexed = assemble_materialised(*planes, rois, classes, rule, k=K, layout="indexed")
     torch.testing.assert_close(indexed.scores, rows.scores)
     torch.testing.assert_close(indexed.deltas, rows.deltas)
     assert torch.equal(indexed.masks, rows.masks)

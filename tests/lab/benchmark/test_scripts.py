@@ -1,4 +1,4 @@
-"""Scripts of the folder benchmarks/ that are long to run by hand, on a few small images."""
+"""Scripts of benchmarks/ and tools/ that are long to run by hand, on a few small images."""
 
 import json
 import sys
@@ -14,11 +14,13 @@ from torch import nn
 from fcis.data.formats.coco import read_coco
 from fcis.data.formats.write_coco import write_coco
 from fcis.data.scenes.shape_scenes import scene_dataset
-from fcis.recipe.as_json import with_setting
+from fcis.lab.benchmark.timing import Method
 from fcis.recipe.named import named_recipe
+from fcis.recipe.reading import read_recipe, with_settings
 from fcis.training.module import training_loader
 
-SCRIPTS = Path(__file__).resolve().parents[3] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[3]
+FOLDERS = (ROOT / "benchmarks", ROOT / "tools")
 SIZE = (72, 80)
 FEW = ["--batch", "2", "--crop", "64", "--rois", "8", "--detections", "20", "--workers", "0"]
 
@@ -38,14 +40,15 @@ def images(tmp_path_factory):
 def script(monkeypatch, tmp_path):
     """A function: import a script whose results of record go into a temporary folder."""
     before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(SCRIPTS))
+    for folder in FOLDERS:
+        monkeypatch.syspath_prepend(str(folder))
 
     def load(name):
         import_module("records").RESULTS = tmp_path
         return import_module(name)
 
     yield load
-    own = {path.stem for path in SCRIPTS.glob("*.py")}
+    own = {path.stem for folder in FOLDERS for path in folder.glob("*.py")}
     for name in (set(sys.modules) - before) & own:
         del sys.modules[name]
 
@@ -180,10 +183,6 @@ def test_rows_of_the_ablation_are_trained_or_looked_at_once(
     """Three rows, with a network of a few weights; asked for again, none is done again."""
     module = script("nuclei_ablation")
     monkeypatch.setattr(module, "named_recipe", lambda name: named_recipe("tiny"))
-    page = tmp_path / "page.md"
-    marks = [f"<!-- begin {m} -->\nold\n<!-- end {m} -->\n" for m in ("trained", "looked")]
-    page.write_text("kept\n".join(marks))
-    monkeypatch.setattr(module, "DOCUMENT", page)
     rows = ["the recipe", "64 RoIs", "one pass"]
     arguments = [images, *rows, "--out", tmp_path / "runs", "--steps", 2, "--weights", tiny_weights]
     run(module, monkeypatch, *arguments)
@@ -194,9 +193,7 @@ def test_rows_of_the_ablation_are_trained_or_looked_at_once(
         "one pass",
     ]
     assert "minutes" in whole and "minutes" in fewer and "minutes" not in once
-    trained, looked = page.read_text().split("kept\n")
-    assert "| the recipe |" in trained and "old" not in trained
-    assert "| 64 RoIs an image |" in trained and "| one pass |" in looked and "old" not in looked
+    assert whole["environment"]["processor"] and whole["environment"]["date"]
     run(module, monkeypatch, *arguments)
     assert len(lines(tmp_path, "nuclei-ablation")) == 3
     folder = module.folder_of(tmp_path / "runs", module.ROWS[0], 2)
@@ -209,15 +206,58 @@ def test_rows_of_the_ablation_are_trained_or_looked_at_once(
     assert line["by_step"]["2"][0] == pytest.approx(line["segm"]["AP"], abs=5e-4)
 
 
+def test_tables_come_between_their_marks(script, tmp_path):
+    """Those of record are what stands in the documentation; other marks keep what they have."""
+    module = script("write_tables")
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"<!-- begin {m} -->\nold\n<!-- end {m} -->\nkept\n" for m in "ab"))
+    module.put(page, {"b": r"new \1"})
+    first, second = page.read_text().split("kept\n")[:2]
+    assert "old" in first and second == "<!-- begin b -->\nnew \\1\n<!-- end b -->\n"
+    lines = [json.loads(x) for x in (module.RESULTS / "nuclei-ablation.jsonl").open()]
+    looked = [line for line in lines if line.get("weights")]
+    names = [row.name for row in script("nuclei_ablation").ROWS]
+    assert module.of_ablation(looked, names) in (ROOT / "docs" / "nuclei.md").read_text()
+    known = module.of_benchmark(module.RESULTS / "ops.json")
+    assert known in (ROOT / "docs" / "benchmarks.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_ladder_is_made_once(script, images, tmp_path, monkeypatch):
+    module = script("table4")
+    monkeypatch.setattr(module, "read_recipe", lambda name, given: read_recipe("tiny", given))
+    monkeypatch.setattr("fcis.lab.reproduce.times.METHOD", Method(rounds=1, least_seconds=0.0))
+    monkeypatch.setattr(module, "FURTHER", dict.fromkeys(module.FURTHER, ("stem_width=4",)))
+    for _ in range(2):
+        run(module, monkeypatch, images, "--out", tmp_path / "runs", "--steps", 1)
+    (line,) = lines(tmp_path, "table4")
+    assert (line["table"], line["steps"], line["roi_side"]) == ("table4", 1, 45.0)
+    assert [row["label"] for row in line["rows"]][-1] == "+ ensemble of 3"
+    assert {"AP75", "dsb@0.50"} <= set(line["rows"][0]["figures"])
+    assert (tmp_path / "runs" / "table.md").is_file()
+
+
+@pytest.mark.slow
+def test_random_and_hard_examples_are_compared_once(script, images, tmp_path, monkeypatch):
+    module = script("ohem_nuclei")
+    monkeypatch.setattr(module, "read_recipe", lambda name, given: read_recipe("tiny", given))
+    monkeypatch.setattr(module, "SEEDS", (0,))
+    for _ in range(2):
+        run(module, monkeypatch, images, "--out", tmp_path / "runs", "--steps", 1)
+    found = lines(tmp_path, "ohem-nuclei")
+    assert [line["ohem"] for line in found] == [False, True]
+    assert all(line["segm"]["AP"] >= 0 and line["minutes"] > 0 for line in found)
+    recipes = [json.loads(p.read_text()) for p in sorted((tmp_path / "runs").rglob("recipe.json"))]
+    assert [recipe["training"]["targets"]["ohem"] for recipe in recipes] == [True, False]
+
+
 def test_each_row_of_the_ablation_differs_from_the_recipe(script):
     module = script("nuclei_ablation")
     whole = module.recipe(module.ROWS[0], 10)
     for row in module.ROWS[1:]:
         if row.name == module.AS_IT_IS:
             continue
-        changed = whole
-        for setting in row.settings:
-            changed = with_setting(changed, *setting.split("=", 1))
+        changed = with_settings(whole, row.settings)
         assert changed != whole, row.name
         assert (module.recipe(row, 10) != whole) == row.is_trained
     assert len({row.name for row in module.ROWS}) == len(module.ROWS)

@@ -6,7 +6,7 @@ import types
 import pytest
 from torch import nn
 
-from fcis.lab.benchmark.stopwatch import Stopwatch, Watched, watching
+from fcis.lab.benchmark.stopwatch import Stopwatch, watching
 
 
 def test_an_inner_stage_pauses_the_outer_one(clock):
@@ -49,7 +49,7 @@ def test_functions_count_for_their_stages_in_turn(clock):
     module = types.ModuleType("example")
     module.passing = pass_time
     watch = Stopwatch(clock)
-    watched = Watched(module=module, name="passing", stages=("first", "second"))
+    watched = (module, "passing", ("first", "second"))
     with watching(watch, {}, [watched]):
         assert [module.passing(n, more=100.0) for n in (1, 2, 3)] == [1, 2, 3]
     assert watch.take() == {"first": 204, "second": 102}
@@ -78,7 +78,7 @@ def test_modules_count_and_are_left_as_they_were(clock):
 
 def test_what_was_watched_is_restored_after_an_error(clock):
     before = math.floor
-    floor = Watched(module=math, name="floor", stages=("a",))
+    floor = (math, "floor", ("a",))
     with pytest.raises(KeyError), watching(Stopwatch(clock), {}, [floor]):
         raise KeyError
     assert math.floor is before
@@ -91,7 +91,7 @@ def test_methods_count_and_are_left_to_the_class(clock):
             return seconds
 
     model, watch = Slow(), Stopwatch(clock)
-    with watching(watch, {}, [Watched(module=model, name="work", stages=("a", "b"))]):
+    with watching(watch, {}, [(model, "work", ("a", "b"))]):
         assert [model.work(n) for n in (1, 2, 3)] == [1, 2, 3]
     assert watch.take() == {"a": 4, "b": 2}
     assert "work" not in vars(model) and model.work.__func__ is Slow.work

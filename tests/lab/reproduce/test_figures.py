@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fcis.lab.benchmark.environment import environment
+from fcis.lab.environment import environment
 from fcis.lab.reproduce.figures import draw
 from fcis.lab.reproduce.paper import TEST_SECONDS
 from fcis.lab.reproduce.results import Results, make_entries

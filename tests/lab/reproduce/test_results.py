@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fcis.lab.benchmark.environment import environment
-from fcis.lab.reproduce.journal import Journal, Line
+from fcis.lab.environment import environment
 from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS
 from fcis.lab.reproduce.results import Results, make_entries, read_values, sample_images
+from fcis.lab.reproduce.running import open_journal
 
 METRIC = "mAP_r@0.5"
 
@@ -29,17 +29,17 @@ def entries_of(plan, ours, other, **more):
 def test_three_seeds_are_compared_by_seeds(plan):
     ours, other = [0.25, 0.5, 0.25], [0.5, 0.625, 0.75]
     entry, reference = entries_of(plan, ours, other)
-    assert entry.summaries[METRIC].mean == pytest.approx(1 / 3)
+    assert entry.figures[METRIC].mean == pytest.approx(1 / 3)
     assert entry.comparison(METRIC).p == pytest.approx(stats.ttest_rel(ours, other).pvalue)
     assert entry.comparison(METRIC).over == "seeds"
-    assert entry.by_images[METRIC].difference == pytest.approx(-0.875 / 3)
+    assert entry.over_images[METRIC].difference == pytest.approx(-0.875 / 3)
     assert reference.comparison(METRIC) is None
 
 
 def test_one_seed_is_compared_by_images(plan):
     entry, _ = entries_of(plan, [0.4], [0.5])
     found = entry.comparison(METRIC)
-    assert found.over == "images" and not entry.by_seeds
+    assert found.over == "images" and not entry.over_seeds
     assert found.difference == pytest.approx(-0.1)
     # the noise that both have is gone: 4 deviations of 0.001 instead of 4 of 0.01
     assert found.high - found.low == pytest.approx(0.004, rel=0.2)
@@ -65,7 +65,7 @@ def test_rows_without_figures_have_times_alone(plan):
     samples = {"fcis": {METRIC: np.zeros(9)}}
     rounds = {TEST_SECONDS: {"fcis-k1": [1.0], "fcis": [2.0]}}
     entry, _ = make_entries(replace(plan, rows=rows), values, samples, rounds, {})
-    assert not entry.summaries and entry.comparison(METRIC) is None
+    assert not entry.figures and entry.comparison(METRIC) is None
     assert entry.times[TEST_SECONDS].ratio.median == 0.5
 
 
@@ -90,13 +90,11 @@ def test_results_become_json(plan):
 
 
 def test_values_come_from_the_journal(job):
-    job.folder.mkdir()
-    journal = Journal(job.folder)
+    journal = open_journal(job.folder)
     for row in job.plan.rows:
         for seed, value in ((0, 0.25), (1, None)):
-            facts = {"figures": {METRIC: value}}
-            settings = job.row_settings(row, seed)
-            journal.add(Line(kind="row", name=row.name, seed=seed, settings=settings, facts=facts))
+            facts = {"settings": job.row_settings(row, seed), "figures": {METRIC: value}}
+            journal.add({"kind": "row", "name": row.name, "seed": seed} | facts)
     assert read_values(job, journal) == {
         "fcis-k1": {METRIC: [0.25, 0.0]},
         "fcis": {METRIC: [0.25, 0.0]},

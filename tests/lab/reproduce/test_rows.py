@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from fcis.lab.reproduce.paper import PAPER
-
 
 def test_a_seed_changes_nothing_else(plan, tiny):
     training = replace(plan.training("fcis"), seed_offset=1000)
@@ -18,7 +16,3 @@ def test_trainings_are_found_by_name(plan):
     assert plan.training("fcis-k1").recipe.model.head.k == 1
     with pytest.raises(StopIteration):
         plan.training("mnc")
-
-
-def test_the_papers_figures_are_those_of_the_table(plan):
-    assert plan.paper is PAPER["table1"]

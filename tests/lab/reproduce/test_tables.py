@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from fcis.lab.benchmark.environment import environment
 from fcis.lab.benchmark.timing import Spread
+from fcis.lab.environment import environment
 from fcis.lab.reproduce.paper import TEST_SECONDS
 from fcis.lab.reproduce.results import Entry, Results, Time
 from fcis.lab.reproduce.statistics import Comparison, summarise
-from fcis.lab.reproduce.tables import number_of_seconds, to_markdown, to_table
+from fcis.lab.reproduce.tables import to_markdown, to_table
 
 METRIC = "mAP_r@0.5"
 
@@ -26,9 +26,9 @@ def entry_of(row, values, comparison, seconds, ratio, operations=None):
         name=row.name,
         label=row.label,
         values={METRIC: values},
-        summaries={METRIC: summarise(values)} if values else {},
-        by_seeds=given if over_seeds else {},
-        by_images={} if over_seeds else given,
+        figures={METRIC: summarise(values)} if values else {},
+        over_seeds=given if over_seeds else {},
+        over_images={} if over_seeds else given,
         times=times,
         operations=operations,
         paper={METRIC: 52.5} if row.name == "fcis-k1" else {},
@@ -113,5 +113,9 @@ def test_rows_without_figures_have_dashes(results, plan):
     assert row[1] == "-" and "0.50" in row
 
 
-def test_short_times_keep_their_digits():
-    assert [number_of_seconds(s) for s in (0.012345, 1.27, 12.345)] == ["0.0123", "1.27", "12.3"]
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.012345, "0.0123"), (1.27, "1.27"), (12.345, "12.3")]
+)
+def test_short_times_keep_their_digits(results, plan, seconds, shown):
+    entries = (entry_of(plan.rows[0], [0.25], None, seconds, 0.5), results.entries[1])
+    assert shown in to_table(replace(results, entries=entries)).rows[0]

@@ -35,11 +35,6 @@ class Operations:
         """Return those of image and RoIs together."""
         return self.image + self.rois * self.roi
 
-    @property
-    def per_roi_share(self) -> float:
-        """Return the share of the total that is spent on RoIs one by one."""
-        return self.rois * self.roi / self.total
-
 
 def system_operations(recipe: ModelRecipe, sides: tuple[int, int], *, rois: int) -> Operations:
     """Return the operations of a network on one image.

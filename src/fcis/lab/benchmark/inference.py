@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import nn
 
 import fcis.inference.predictor
 import fcis.model.detector
@@ -24,7 +22,15 @@ from fcis.lab.benchmark.products import (
 )
 from fcis.lab.benchmark.stages import OTHER, StageTimes, stage_times
 from fcis.lab.benchmark.stopwatch import Stopwatch, Watched, watching
-from fcis.lab.benchmark.table import Table, byte_count, milliseconds, number, percent, times
+from fcis.lab.benchmark.table import (
+    Table,
+    byte_count,
+    milliseconds,
+    number,
+    percent,
+    tabulate,
+    times,
+)
 from fcis.lab.benchmark.timing import Method, Spread, Work, alternate, device_clock, ratio, spread
 from fcis.model.baselines.mnc import MNC
 from fcis.model.precision import Precision, compile_maps, to_precision
@@ -153,8 +159,8 @@ class InferenceReport:
             "sides": list(self.sides),
             "settings": settings,
             **self.stages.to_json(),
-            "share_of_assembly": self.stages.share(ASSEMBLY).to_json(),
-            "share_per_roi": self.stages.share(PER_ROI).to_json(),
+            "share_of_assembly": asdict(self.stages.share(ASSEMBLY)),
+            "share_per_roi": asdict(self.stages.share(PER_ROI)),
             "products": asdict(self.network),
             "throughput": [asdict(t) for t in self.own],
             "peers": [asdict(t) for t in self.peers],
@@ -239,7 +245,7 @@ def measure_stages(predictor: Predictor, settings: InferenceSettings) -> StageTi
     model = predictor.model
     stopwatch = Stopwatch(device_clock(settings.device))
     passes = (CASCADE if isinstance(model, MNC) else ASSEMBLY)[: model.recipe.detection.passes]
-    places: list[tuple[ModuleType | nn.Module, str, tuple[str, ...]]] = [
+    functions: list[Watched] = [
         (fcis.inference.predictor, "prepare", ("resize",)),
         (fcis.inference.predictor, "collate", ("resize",)),
         (model, "rpn_proposals", ("RPN",)),
@@ -251,7 +257,6 @@ def measure_stages(predictor: Predictor, settings: InferenceSettings) -> StageTi
         (fcis.model.detector, "dense_grids", ("masks",)),
         (fcis.model.detector, "vote", ("paste",)),
     ]
-    functions = [Watched(module=m, name=name, stages=stages) for m, name, stages in places]
     head = "score maps" if model.recipe.system.startswith("fcis") else "head"
     modules = {"backbone": model.backbone, "RPN": model.rpn, head: model.head}
     runs = []
@@ -358,19 +363,12 @@ def _compare(
 
 
 def _throughput(title: str, entries: tuple[Throughput, ...]) -> Table:
-    columns = ("network", "batch", "images / s", "time / first", "detections", "memory")
-    return Table(
-        title=title,
-        columns=columns,
-        rows=tuple(
-            (
-                t.name,
-                str(t.batch),
-                number(t.rate.median),
-                times(t.over_first),
-                str(t.detections),
-                byte_count(t.bytes),
-            )
-            for t in entries
-        ),
-    )
+    columns: dict[str, Callable[[Throughput], str]] = {
+        "network": lambda t: t.name,
+        "batch": lambda t: str(t.batch),
+        "images / s": lambda t: number(t.rate.median),
+        "time / first": lambda t: times(t.over_first),
+        "detections": lambda t: str(t.detections),
+        "memory": lambda t: byte_count(t.bytes),
+    }
+    return tabulate(title, entries, columns)

@@ -18,6 +18,7 @@ It is the peer that the operators are measured against.
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +32,8 @@ from fcis.ops.roi_sampling import (
     native_cells,
     native_range,
 )
+
+Layout = Literal["cells", "grid", "indexed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ def assemble_materialised(
     rule: AssemblyRule,
     *,
     k: int,
-    grid: bool = False,
+    layout: Layout = "cells",
 ) -> Assembled:
     """Return what `class_scores`, `mean_deltas` and `class_masks` return of the same maps.
 
@@ -78,14 +81,16 @@ def assemble_materialised(
         classes: whose values each RoI keeps.
         rule: how to sample.
         k: parts along a side of a RoI.
-        grid: with `native`, read `out_size` nearest cells along each side of a RoI instead of
-            every cell once; the same where a RoI covers as many.
+        layout: of the tensor; with `native`, `grid` reads `out_size` nearest cells along each side
+            of a RoI instead of every cell once, the same where a RoI covers as many, and `indexed`
+            does so in one tensor with RoIs first.
 
     Paper: 2.2.
     """
     size = class_maps.shape[2:]
-    native = rule.sampling == "native"
-    positions = _grid(rois, rule, k, size) if native and grid else _positions(rois, rule, k, size)
+    if layout == "indexed":
+        return _indexed(class_maps, box_maps, rois, classes, rule, k)
+    positions = (_grid if layout == "grid" else _positions)(rois, rule, k, size)
     both = _read(class_maps, positions, k).unflatten(0, (-1, 2))
     scores = _means(torch.maximum(both[:, 0], both[:, 1]), positions)
     deltas = _means(_read(box_maps, positions, k), positions)
@@ -94,27 +99,15 @@ def assemble_materialised(
     return Assembled(scores=scores, deltas=deltas, masks=both[wanted, :, position])
 
 
-def assemble_indexed(
+def _indexed(
     class_maps: Float[Tensor, "image channel h w"],
     box_maps: Float[Tensor, "image box_channel h w"],
     rois: RoIs,
     classes: Int[Tensor, " roi"],
     rule: AssemblyRule,
-    *,
     k: int,
 ) -> Assembled:
-    """Return what `assemble_materialised` returns with `grid`, from one tensor with RoIs first.
-
-    Args:
-        class_maps: channels (class, side, row, column).
-        box_maps: channels (4, row, column).
-        rois: at least one.
-        classes: whose values each RoI keeps.
-        rule: a `native` one.
-        k: parts along a side of a RoI.
-
-    Paper: 2.2.
-    """
+    """Return what the layout `grid` returns, from one tensor with RoIs first."""
     row, column = _nearest(rois, rule)
     part = bin_parts(rule.out_size, k, rois.boxes.device)
     part = part[:, None] * k + part

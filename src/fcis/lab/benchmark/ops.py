@@ -11,9 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fcis.lab.benchmark.materialised import assemble_indexed, assemble_materialised
+from fcis.lab.benchmark.materialised import Layout, assemble_materialised
 from fcis.lab.benchmark.memory import peak_bytes
-from fcis.lab.benchmark.table import Table, byte_count, milliseconds, percent, times
+from fcis.lab.benchmark.table import Table, byte_count, milliseconds, percent, tabulate, times
 from fcis.lab.benchmark.timing import Method, Spread, alternate, device_clock, ratio, spread
 from fcis.lab.benchmark.workload import STRIDE, Size, Workload, workload
 from fcis.model.precision import Precision
@@ -121,38 +121,31 @@ class OpsReport:
     def tables(self) -> list[Table]:
         """Return the comparison and the scaling."""
         n = self.settings.size
-        columns = ("sampling", "peer's tensor", "work", OURS, PEER, f"{PEER} / {OURS}")
-        comparison = Table(
-            title=f"{n.rois} RoIs, {n.classes} classes, {n.rows} x {n.columns} cells, k = {n.k}: "
+        comparison = tabulate(
+            f"{n.rois} RoIs, {n.classes} classes, {n.rows} x {n.columns} cells, k = {n.k}: "
             f"scores, box shifts, and the masks of one class a RoI, {self.settings.precision}",
-            columns=(*columns, f"memory {OURS}", f"memory {PEER}"),
-            rows=tuple(
-                (
-                    c.sampling,
-                    c.tensor,
-                    c.work,
-                    milliseconds(c.seconds[OURS].median),
-                    milliseconds(c.seconds[PEER].median),
-                    times(c.peer_over_ours),
-                    byte_count(c.bytes[OURS]),
-                    byte_count(c.bytes[PEER]),
-                )
-                for c in self.comparisons
-            ),
+            self.comparisons,
+            {
+                "sampling": lambda c: c.sampling,
+                "peer's tensor": lambda c: c.tensor,
+                "work": lambda c: c.work,
+                OURS: lambda c: milliseconds(c.seconds[OURS].median),
+                PEER: lambda c: milliseconds(c.seconds[PEER].median),
+                f"{PEER} / {OURS}": lambda c: times(c.peer_over_ours),
+                f"memory {OURS}": lambda c: byte_count(c.bytes[OURS]),
+                f"memory {PEER}": lambda c: byte_count(c.bytes[PEER]),
+            },
         )
-        scaling = Table(
-            title="Cost against size, forward",
-            columns=("sampling", "axis", "count", "time", "of linear growth"),
-            rows=tuple(
-                (
-                    p.sampling,
-                    p.axis,
-                    str(p.count),
-                    milliseconds(p.seconds.median),
-                    percent(p.of_linear.median),
-                )
-                for p in self.points
-            ),
+        scaling = tabulate(
+            "Cost against size, forward",
+            self.points,
+            {
+                "sampling": lambda p: p.sampling,
+                "axis": lambda p: p.axis,
+                "count": lambda p: str(p.count),
+                "time": lambda p: milliseconds(p.seconds.median),
+                "of linear growth": lambda p: percent(p.of_linear.median),
+            },
         )
         return [comparison, scaling]
 
@@ -206,49 +199,41 @@ def compare(problem: Workload, sampling: Sampling, settings: OpsSettings) -> lis
     def fast() -> Outputs:
         return _assemble(ours, problem, rule)
 
-    def slow(*, grid: bool = False) -> Outputs:
-        rois, k = problem.rois, size.k
-        found = assemble_materialised(*peers, rois, problem.chosen, rule, k=k, grid=grid)
-        return found.scores, found.deltas, found.masks
-
-    def indexed() -> Outputs:
-        found = assemble_indexed(*peers, problem.rois, problem.chosen, rule, k=size.k)
+    def slow(layout: Layout = "cells") -> Outputs:
+        found = assemble_materialised(
+            *peers, problem.rois, problem.chosen, rule, k=size.k, layout=layout
+        )
         return found.scores, found.deltas, found.masks
 
     square = f"{size.out_size} x {size.out_size}"
-    tensor = "every cell" if sampling == "native" else square
-    # what reads nearly the same cells, and so has other results
-    near: dict[str, Form] = {}
+    forms: dict[str, Form] = {square: slow}
     if sampling == "native":
-        near = {square: partial(slow, grid=True), f"{square}, RoI first": indexed}
-    forms: dict[str, tuple[Form, Sequence[Tensor]]] = {OURS: (fast, ours), PEER: (slow, peers)}
+        # the others read nearly the same cells, and so have other results
+        near = {square: partial(slow, "grid"), f"{square}, RoI first": partial(slow, "indexed")}
+        forms = {"every cell": slow, **near}
+    most = TOLERANCES[settings.precision]
     with torch.no_grad():
         found = fast()
         weights = (_like(found[0]), _like(found[1]), _like(found[2]))
-        most = TOLERANCES[settings.precision]
-        difference = _checked(_largest(found, slow()), most, f"{sampling}, {FORWARD}")
-        results = [_measure((sampling, tensor, FORWARD), fast, slow, difference, settings)]
-        results += [
-            _measure((sampling, name, FORWARD), fast, form, None, settings)
-            for name, form in near.items()
+        likes = {name: (*weights[:2], _like(form()[2])) for name, form in forms.items()}
+        off = _checked(_largest(found, slow()), most, f"{sampling}, {FORWARD}")
+        results = [
+            _measure((sampling, name, FORWARD), fast, form, off if form is slow else None, settings)
+            for name, form in forms.items()
         ]
     for maps in (*ours, *peers):
         maps.requires_grad_()
-    works = {name: _with_gradient(form, maps, weights) for name, (form, maps) in forms.items()}
-    (gradient, of_boxes), (peer, peer_of_boxes) = works[OURS](), works[PEER]()
-    expected = Workload(
-        classes=gradient, boxes=of_boxes, rois=problem.rois, chosen=problem.chosen
-    ).planes()
-    off = _of_norm(expected, (peer, peer_of_boxes))
-    difference = _checked(off, most, f"{sampling}, {BOTH}")
-    del gradient, of_boxes, peer, peer_of_boxes, expected
-    both = (sampling, tensor, BOTH)
-    results.append(_measure(both, works[OURS], works[PEER], difference, settings))
-    for name, form in near.items():
-        with torch.no_grad():
-            likes = (*weights[:2], _like(form()[2]))
-        work = _with_gradient(form, peers, likes)
-        results.append(_measure((sampling, name, BOTH), works[OURS], work, None, settings))
+    own = _with_gradient(fast, ours, weights)
+    works = {name: _with_gradient(form, peers, likes[name]) for name, form in forms.items()}
+    classes, boxes = own()
+    expected = replace(problem, classes=classes, boxes=boxes).planes()
+    exact = next(iter(works.values()))
+    off = _checked(_of_norm(expected, exact()), most, f"{sampling}, {BOTH}")
+    del classes, boxes, expected, found
+    results += [
+        _measure((sampling, name, BOTH), own, work, off if work is exact else None, settings)
+        for name, work in works.items()
+    ]
     return results
 
 

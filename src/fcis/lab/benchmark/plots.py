@@ -1,11 +1,8 @@
 """The figures of a benchmark as one picture."""
 
-from pathlib import Path
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fcis.core.output_files import write_picture
 from fcis.lab.benchmark.inference import InferenceReport
 from fcis.lab.benchmark.ops import OpsReport, Point
 from fcis.lab.benchmark.stages import StageTimes
@@ -22,11 +19,6 @@ def draw(report: OpsReport | InferenceReport | TrainingReport) -> Figure:
     if isinstance(report, InferenceReport):
         return _stages({report.name: report.stages})
     return _stages({step.name: step.stages for step in report.steps})
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture; see `write_picture`."""
-    write_picture(path, figure, dpi=150, kind="png")
 
 
 def _scaling(report: OpsReport) -> Figure:

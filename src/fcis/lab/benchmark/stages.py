@@ -1,7 +1,7 @@
 """The time of each stage of a pipeline, from several runs of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from fcis.lab.benchmark.table import Table, milliseconds, percent
 from fcis.lab.benchmark.timing import Spread, spread
@@ -48,10 +48,10 @@ class StageTimes:
         """Return seconds and shares by stage, and the seconds of the whole."""
         return {
             "stages": {
-                s.name: {"seconds": s.seconds.to_json(), "share": s.share.to_json()}
+                s.name: {"seconds": asdict(s.seconds), "share": asdict(s.share)}
                 for s in self.stages
             },
-            "total": self.total.to_json(),
+            "total": asdict(self.total),
         }
 
 

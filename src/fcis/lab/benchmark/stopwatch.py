@@ -7,7 +7,6 @@ another pipeline.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from itertools import cycle
 from types import ModuleType
 
@@ -15,20 +14,9 @@ from torch import nn
 
 from fcis.lab.benchmark.timing import Clock
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
-    """A function whose calls are counted for stages.
-
-    Attributes:
-        module: where it is looked up when it is called: a file's, or a network whose method it is.
-        name: under which it is looked up.
-        stages: of successive calls, in turn.
-    """
-
-    module: ModuleType | nn.Module
-    name: str
-    stages: tuple[str, ...]
+Watched = tuple[ModuleType | nn.Module, str, tuple[str, ...]]
+"""A function whose calls are counted: where it is looked up when it is called, which is a file's
+module or a network whose method it is, under which name, and the stages of successive calls."""
 
 
 class Stopwatch:
@@ -81,7 +69,7 @@ def watching(
     Args:
         stopwatch: what sums.
         modules: by stage.
-        functions: which, and for which stages.
+        functions: likewise watched.
     """
     with ExitStack() as stack:
         for stage, module in modules.items():
@@ -91,14 +79,13 @@ def watching(
             )
             stack.callback(before.remove)
             stack.callback(after.remove)
-        for function in functions:
-            original = getattr(function.module, function.name)
-            if function.name in vars(function.module):
-                stack.callback(setattr, function.module, function.name, original)
+        for module, name, stages in functions:
+            original = getattr(module, name)
+            if name in vars(module):
+                stack.callback(setattr, module, name, original)
             else:  # a method, which the class keeps
-                stack.callback(delattr, function.module, function.name)
-            timed = _timed(original, stopwatch, function.stages)
-            setattr(function.module, function.name, timed)
+                stack.callback(delattr, module, name)
+            setattr(module, name, _timed(original, stopwatch, stages))
         yield
 
 

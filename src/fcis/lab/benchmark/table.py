@@ -1,10 +1,12 @@
 """Tables as Markdown whose columns line up, and numbers with their units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fcis.lab.benchmark.timing import Spread
 
+T = TypeVar("T")
 _UNITS = ("B", "KB", "MB", "GB")
 
 
@@ -34,6 +36,12 @@ class Table:
         return "\n".join([self.title, "", *lines])
 
 
+def tabulate(title: str, entries: Iterable[T], columns: Mapping[str, Callable[[T], str]]) -> Table:
+    """Return a table with a row an entry, and the functions that give its cells by column."""
+    rows = tuple(tuple(cell(entry) for cell in columns.values()) for entry in entries)
+    return Table(title=title, columns=tuple(columns), rows=rows)
+
+
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     cells = [row[0].ljust(widths[0])]
     cells += [entry.rjust(width) for entry, width in zip(row[1:], widths[1:], strict=True)]
@@ -42,17 +50,12 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def milliseconds(seconds: float) -> str:
     """Return a duration in milliseconds with three digits that count."""
-    return f"{_digits(seconds * 1e3)} ms"
+    return f"{number(seconds * 1e3)} ms"
 
 
 def times(value: Spread) -> str:
     """Return a ratio with its quartiles."""
-    return f"{_digits(value.median)} ({_digits(value.low)} to {_digits(value.high)})"
-
-
-def number(value: float) -> str:
-    """Return a number with three digits that count."""
-    return _digits(value)
+    return f"{number(value.median)} ({number(value.low)} to {number(value.high)})"
 
 
 def byte_count(count: int | None) -> str:
@@ -62,7 +65,7 @@ def byte_count(count: int | None) -> str:
     power = 0
     while count >= 1000 ** (power + 1) and power < len(_UNITS) - 1:
         power += 1
-    return f"{_digits(count / 1000**power) if power else count} {_UNITS[power]}"
+    return f"{number(count / 1000**power) if power else count} {_UNITS[power]}"
 
 
 def percent(share: float) -> str:
@@ -70,7 +73,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _digits(value: float) -> str:
+def number(value: float) -> str:
+    """Return a number with three digits that count."""
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

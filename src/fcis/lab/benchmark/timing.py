@@ -50,10 +50,6 @@ class Spread:
     low: float
     high: float
 
-    def to_json(self) -> dict[str, float]:
-        """Return the three numbers by name."""
-        return {"median": self.median, "low": self.low, "high": self.high}
-
 
 def spread(values: Sequence[float]) -> Spread:
     """Return median and quartiles; between two values they are interpolated.

@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
 import torch
-from torch import nn
 
 import fcis.training.losses
 import fcis.training.mnc_losses
@@ -19,7 +17,7 @@ from fcis.lab.benchmark.memory import peak_bytes
 from fcis.lab.benchmark.networks import settle_on
 from fcis.lab.benchmark.stages import OTHER, StageTimes, stage_times
 from fcis.lab.benchmark.stopwatch import Stopwatch, Watched, watching
-from fcis.lab.benchmark.table import Table, byte_count, number
+from fcis.lab.benchmark.table import Table, byte_count, number, tabulate
 from fcis.lab.benchmark.timing import Method, Spread, device_clock, spread
 from fcis.model.baselines.mnc import MNC
 from fcis.model.build import build_model
@@ -85,7 +83,7 @@ class StepReport:
             "images": self.images,
             "precision": self.precision,
             "workers": self.workers,
-            "images_per_second": self.rate.to_json(),
+            "images_per_second": asdict(self.rate),
             "bytes": self.bytes,
             **self.stages.to_json(),
         }
@@ -104,13 +102,16 @@ class TrainingReport:
 
     def tables(self) -> list[Table]:
         """Return the images a second of all recipes, and the stages of each."""
-        rates = Table(
-            title="Training",
-            columns=("recipe", "images a step", "precision", "images / s", "memory"),
-            rows=tuple(
-                (s.name, str(s.images), s.precision, number(s.rate.median), byte_count(s.bytes))
-                for s in self.steps
-            ),
+        rates = tabulate(
+            "Training",
+            self.steps,
+            {
+                "recipe": lambda s: s.name,
+                "images a step": lambda s: str(s.images),
+                "precision": lambda s: s.precision,
+                "images / s": lambda s: number(s.rate.median),
+                "memory": lambda s: byte_count(s.bytes),
+            },
         )
         return [rates, *(s.stages.table(f"{s.name}, one step") for s in self.steps)]
 
@@ -130,7 +131,12 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: Recipe, dataset: Dataset, *, device: str, stopwatch: Stopwatch
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        *,
+        device: str,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         training = recipe.training
         self.recipe = recipe
@@ -139,7 +145,7 @@ class Trainer:
         if training.precision == "float64":
             self.model.double()
         self._device = device
-        self._stopwatch = stopwatch
+        self._stopwatch = stopwatch or Stopwatch(device_clock(device))
         self._optimiser = build_optimiser(self.model, replace(training.optimiser, lr=0.0))
         self._loader: Iterator[tuple[TrainingBatch, ...]] = iter(
             training_loader(dataset, recipe, 0)
@@ -261,18 +267,17 @@ def with_unused_categories(dataset: Dataset, count: int) -> Dataset:
 
 def _watching(stopwatch: Stopwatch, trainer: Trainer) -> AbstractContextManager[None]:
     model = trainer.model
-    places: list[tuple[ModuleType | nn.Module, str, str]] = [
-        (model, "rpn_proposals", "proposals"),
-        (fcis.training.losses, "anchor_targets", "targets"),
-        (fcis.training.losses, "roi_targets", "targets"),
-        (fcis.training.losses, "mask_targets", "targets"),
-        (fcis.training.mnc_losses, "mask_targets", "targets"),
-        (model, "score_rois", "assembly"),
-        (model, "mask_rois", "assembly"),
+    functions: list[Watched] = [
+        (model, "rpn_proposals", ("proposals",)),
+        (fcis.training.losses, "anchor_targets", ("targets",)),
+        (fcis.training.losses, "roi_targets", ("targets",)),
+        (fcis.training.losses, "mask_targets", ("targets",)),
+        (fcis.training.mnc_losses, "mask_targets", ("targets",)),
+        (model, "score_rois", ("assembly",)),
+        (model, "mask_rois", ("assembly",)),
     ]
     if isinstance(model, MNC):
-        places.append((model, "cascade", CASCADE))
-    functions = [Watched(module=m, name=name, stages=(stage,)) for m, name, stage in places]
+        functions.append((model, "cascade", (CASCADE,)))
     return watching(stopwatch, {"forward": model}, functions)
 
 

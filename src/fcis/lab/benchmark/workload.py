@@ -55,6 +55,16 @@ class Workload:
         boxes = self.boxes.permute(0, 4, 3, 1, 2).flatten(1, 2)
         return classes.contiguous(), boxes.contiguous()
 
+    def to(self, device: str, dtype: torch.dtype | None = None) -> "Workload":
+        """Return the same on a device, with maps of another type if one is given."""
+        rois = RoIs(
+            boxes=self.rois.boxes.to(device),
+            image_index=self.rois.image_index.to(device),
+            cells=self.rois.cells.to(device),
+        )
+        maps = (self.classes.to(device, dtype), self.boxes.to(device, dtype))
+        return Workload(classes=maps[0], boxes=maps[1], rois=rois, chosen=self.chosen.to(device))
+
 
 def workload(
     size: Size, device: str, *, dtype: torch.dtype = torch.float32, seed: int = 0
@@ -71,16 +81,8 @@ def workload(
         image_index=torch.zeros(size.rois, dtype=torch.int64),
         cells=torch.tensor([[size.rows, size.columns]]),
     )
-    return Workload(
-        classes=classes.to(device, dtype),
-        boxes=boxes.to(device, dtype),
-        rois=RoIs(
-            boxes=rois.boxes.to(device),
-            image_index=rois.image_index.to(device),
-            cells=rois.cells.to(device),
-        ),
-        chosen=chosen.to(device),
-    )
+    problem = Workload(classes=classes, boxes=boxes, rois=rois, chosen=chosen)
+    return problem.to(device, dtype)
 
 
 def random_boxes(

@@ -4,21 +4,18 @@ A budget in minutes becomes steps once, by measuring a few steps of each network
 down, so that a table that was interrupted goes on with the same number.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.lab.benchmark.stopwatch import Stopwatch
 from fcis.lab.benchmark.timing import device_clock
 from fcis.lab.benchmark.training import Trainer
+from fcis.lab.journal import Journal
 from fcis.lab.reproduce.rows import TableName
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import Recipe
-from fcis.training.atomic_files import put_file
 from fcis.training.run import for_dataset
 
 SCENES_STEPS: Mapping[TableName, int] = {
@@ -41,7 +38,6 @@ OTHER_STEPS: Mapping[TableName, int] = {
 }
 """The same with `nuclei-cpu`, which has more and smaller objects."""
 
-STEPS_FILE = "steps.json"
 _CPU_CROP = 192  # px; a step costs about half of what it costs with crops of 256 or 320
 _MEASURED = 5  # steps
 _LEAST_STEPS = 2
@@ -122,38 +118,37 @@ def steps_for(
     recipes: Mapping[str, Recipe],
     dataset: Dataset,
     minutes: float,
-    folder: Path,
+    journal: Journal,
     *,
     device: str,
     tell: Callable[[str], None],
 ) -> int:
     """Return how many steps the slowest network can make in a time.
 
-    They are measured once and written to the table's folder; later calls read them there.
+    They are measured once and kept in the table's journal.
 
     Args:
         recipes: of all networks of a table.
         dataset: what is trained on.
         minutes: of a training.
-        folder: of the table.
+        journal: of the table.
         device: where it is trained.
         tell: takes a line of text.
 
     Raises:
-        InputError: the folder was begun with another budget, or its file is damaged.
+        InputError: the table was begun with another budget.
     """
-    path = folder / STEPS_FILE
-    if path.is_file():
-        return _read_steps(path, minutes)
-    seconds = {}
-    for name, recipe in recipes.items():
-        tell(f"measuring {_MEASURED} steps of {name}")
-        seconds[name] = step_seconds(for_dataset(recipe, dataset), dataset, device=device)
-    steps = max(_LEAST_STEPS, int(60 * minutes / max(seconds.values())))
-    data = {"minutes": minutes, "steps": steps, "step_seconds": seconds, "device": device}
-    text = json.dumps(data, indent=1) + "\n"
-    put_file(path, lambda file: file.write(text.encode()))
-    return steps
+    key = {"kind": "steps", "name": "of all networks", "seed": 0}
+    line = journal.find(key, f"{minutes:g} minutes")
+    if line is None:
+        seconds = {}
+        for name, recipe in recipes.items():
+            tell(f"measuring {_MEASURED} steps of {name}")
+            seconds[name] = step_seconds(for_dataset(recipe, dataset), dataset, device=device)
+        steps = max(_LEAST_STEPS, int(60 * minutes / max(seconds.values())))
+        facts = {"settings": f"{minutes:g} minutes", "steps": steps, "step_seconds": seconds}
+        line = journal.add(key | facts)
+    return line["steps"]
 
 
 def step_seconds(recipe: Recipe, dataset: Dataset, *, device: str) -> float:
@@ -163,23 +158,9 @@ def step_seconds(recipe: Recipe, dataset: Dataset, *, device: str) -> float:
         InputError: a loss is not finite, or an image cannot be read.
     """
     clock = device_clock(device)
-    trainer = Trainer(recipe, dataset, device=device, stopwatch=Stopwatch(clock))
+    trainer = Trainer(recipe, dataset, device=device)
     trainer.step()
     start = clock()
     for _ in range(_MEASURED):
         trainer.step()
     return (clock() - start) / _MEASURED
-
-
-def _read_steps(path: Path, minutes: float) -> int:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        known, steps = float(data["minutes"]), int(data["steps"])
-    except (OSError, ValueError, LookupError, TypeError):
-        raise InputError(f"{path}: damaged; delete it, or choose another --out") from None
-    if known != minutes or steps < 1:
-        raise InputError(
-            f"{path}: the table was begun with --budget {known:g}, not {minutes:g}; go on with "
-            "that, or choose another --out"
-        )
-    return steps

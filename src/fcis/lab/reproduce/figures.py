@@ -33,35 +33,29 @@ def draw(results: Results) -> Figure:
 
 
 def _draw_metric(axes: Axes, entries: tuple[Entry, ...], metric: str) -> None:
-    ours = [(y, e.summaries[metric]) for y, e in enumerate(entries) if metric in e.summaries]
-    axes.barh(
-        [y for y, _ in ours],
-        [100 * s.mean for _, s in ours],
-        xerr=[100 * (s.deviation or 0.0) for _, s in ours],
-        color=_OURS,
-        label="ours",
-    )
-    papers = [(y, e.paper[metric]) for y, e in enumerate(entries) if metric in e.paper]
-    _mark(axes, papers)
-    axes.set_xlabel("%")
-    axes.set_xlim(left=0)
+    ours = [(y, e.figures[metric]) for y, e in enumerate(entries) if metric in e.figures]
+    spread = [100 * (s.deviation or 0.0) for _, s in ours]
+    _bars(axes, [(y, 100 * s.mean) for y, s in ours], [spread, spread], "%")
+    _mark(axes, [(y, e.paper[metric]) for y, e in enumerate(entries) if metric in e.paper])
 
 
 def _draw_time(axes: Axes, results: Results, name: str) -> None:
     """Draw the ratios, and those of the paper where it has both times."""
     entries = results.entries
     ours = [(y, e.times[name].ratio) for y, e in enumerate(entries) if name in e.times]
-    errors = [
-        [r.median - r.low for _, r in ours],
-        [r.high - r.median for _, r in ours],
-    ]
-    axes.barh(
-        [y for y, _ in ours], [r.median for _, r in ours], xerr=errors, color=_OURS, label="ours"
-    )
+    errors = [[r.median - r.low for _, r in ours], [r.high - r.median for _, r in ours]]
+    _bars(axes, [(y, r.median) for y, r in ours], errors, "times the reference")
     one = next(e for e in entries if e.name == results.plan.reference).paper.get(name)
     if one:
         _mark(axes, [(y, e.paper[name] / one) for y, e in enumerate(entries) if name in e.paper])
-    axes.set_xlabel("times the reference")
+
+
+def _bars(
+    axes: Axes, points: list[tuple[int, float]], errors: list[list[float]], unit: str
+) -> None:
+    places, values = [y for y, _ in points], [value for _, value in points]
+    axes.barh(places, values, xerr=errors, color=_OURS, label="ours")
+    axes.set_xlabel(unit)
     axes.set_xlim(left=0)
 
 

@@ -5,22 +5,20 @@ from pathlib import Path
 
 from fcis.core.devices import choose_device
 from fcis.core.errors import InputError
-from fcis.core.output_files import make_folder, write_json
+from fcis.core.output_files import make_folder, write_json, write_picture, write_text
 from fcis.data.checks.before_training import check_before_training
-from fcis.lab.benchmark.environment import environment
-from fcis.lab.benchmark.plots import save
+from fcis.lab.environment import environment
+from fcis.lab.journal import Journal
 from fcis.lab.reproduce.budgets import base_recipe, read_budget, steps_for, with_steps
 from fcis.lab.reproduce.figures import draw
-from fcis.lab.reproduce.journal import Journal
 from fcis.lab.reproduce.results import Results, make_entries, read_values, sample_images
 from fcis.lab.reproduce.rows import TableName
-from fcis.lab.reproduce.running import Job, evaluate_missing, train_missing
+from fcis.lab.reproduce.running import Job, evaluate_missing, open_journal, train_missing
 from fcis.lab.reproduce.sources import open_sources
 from fcis.lab.reproduce.table_plans import make_plan
 from fcis.lab.reproduce.tables import to_markdown
 from fcis.lab.reproduce.times import measure_missing, operations
 from fcis.recipe.reading import read_recipe, with_settings
-from fcis.training.atomic_files import put_file
 
 MARKDOWN, JSON, FIGURE = "table.md", "table.json", "table.png"
 """What a finished table is called in its folder."""
@@ -65,6 +63,7 @@ def make_table(
     sources = open_sources(data)
     check_before_training(sources.train_name, sources.train, sources.val_name, sources.val)
     make_folder(folder)
+    journal = open_journal(folder)
     base = base_recipe(table, limit, is_scenes=sources.is_scenes)
     if recipe is not None:
         base = read_recipe(recipe)
@@ -73,7 +72,7 @@ def make_table(
     plan = make_plan(table, base)
     if limit.kind == "minutes":
         networks = {t.name: t.recipe for t in plan.trainings if t.is_trained}
-        steps = steps_for(networks, sources.train, limit.minutes, folder, device=device, tell=tell)
+        steps = steps_for(networks, sources.train, limit.minutes, journal, device=device, tell=tell)
         plan = make_plan(table, with_steps(base, steps))
     count = seeds or (_SCENE_SEEDS if sources.is_scenes else _OTHER_SEEDS)
     job = Job(
@@ -84,22 +83,30 @@ def make_table(
         device=device,
         tell=tell,
     )
-    journal = Journal(folder)
+    return finish(job, journal, str(limit))
+
+
+def finish(job: Job, journal: Journal, budget: str) -> Results:
+    """Do what is missing of a job and write its table.
+
+    Args:
+        job: what to train, to evaluate and to measure.
+        journal: of its folder.
+        budget: as the table states it.
+
+    Raises:
+        InputError: the folder belongs to other settings or cannot be written.
+        KeyboardInterrupt: the user stopped; the same call goes on.
+    """
     try:
         train_missing(job, journal)
         evaluate_missing(job, journal)
-        results = _results(job, journal, str(limit))
+        times = measure_missing(job, journal)
+        values, samples = read_values(job, journal), sample_images(job)
     except KeyboardInterrupt:
-        tell(f"what is done is in {folder}; the same command goes on from there")
+        job.tell(f"what is done is in {job.folder}; the same command goes on from there")
         raise
-    _write(results, folder)
-    return results
-
-
-def _results(job: Job, journal: Journal, budget: str) -> Results:
-    times = measure_missing(job, journal)
-    values, samples = read_values(job, journal), sample_images(job)
-    return Results(
+    results = Results(
         plan=job.plan,
         entries=make_entries(job.plan, values, samples, times, operations(job)),
         data=(_shown(job.sources.train_name), _shown(job.sources.val_name)),
@@ -108,13 +115,10 @@ def _results(job: Job, journal: Journal, budget: str) -> Results:
         images=len(job.sources.val),
         environment=environment(job.device),
     )
-
-
-def _write(results: Results, folder: Path) -> None:
-    text = to_markdown(results)
-    put_file(folder / MARKDOWN, lambda file: file.write(text.encode()))
-    write_json(folder / JSON, results.to_json())
-    save(draw(results), folder / FIGURE)
+    write_text(job.folder / MARKDOWN, to_markdown(results))
+    write_json(job.folder / JSON, results.to_json())
+    write_picture(job.folder / FIGURE, draw(results), dpi=150)
+    return results
 
 
 def _shown(address: str) -> str:

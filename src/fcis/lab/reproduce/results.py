@@ -1,17 +1,18 @@
 """What a finished table says: figures of each row over its seeds, comparisons, times."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from statistics import fmean
 
 import numpy as np
 from jaxtyping import Float
 
-from fcis.lab.benchmark.environment import Environment
 from fcis.lab.benchmark.timing import Spread, ratio, spread
-from fcis.lab.reproduce.journal import Journal
+from fcis.lab.environment import Environment
+from fcis.lab.journal import Journal
 from fcis.lab.reproduce.outcomes import match
-from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS
-from fcis.lab.reproduce.rows import Plan, Row
+from fcis.lab.reproduce.paper import PAPER
+from fcis.lab.reproduce.rows import Plan
 from fcis.lab.reproduce.running import Job, read_detections
 from fcis.lab.reproduce.statistics import (
     LEAST_SEEDS,
@@ -27,6 +28,9 @@ from fcis.lab.reproduce.times import Rounds
 Values = Mapping[str, Mapping[str, list[float]]]
 """Row, metric, a value a seed in 0..1."""
 
+Samples = Mapping[str, Mapping[str, Float[np.ndarray, " draw"]]]
+"""Row, compared metric, the figure on samples of the validation images."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time:
@@ -35,10 +39,6 @@ class Time:
     seconds: Spread
     ratio: Spread
 
-    def to_json(self) -> dict[str, object]:
-        """Return both with their quartiles."""
-        return {"seconds": self.seconds.to_json(), "ratio": self.ratio.to_json()}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -46,9 +46,9 @@ class Entry:
 
     Attributes:
         values: of each metric, a figure a seed, in 0..1.
-        summaries: of each metric.
-        by_seeds: by metric, against the reference; from three seeds on.
-        by_images: the same on samples of the images.
+        figures: of each metric, over its seeds.
+        over_seeds: by metric, against the reference; from three seeds on.
+        over_images: the same on samples of the images.
         times: by column.
         operations: floating-point operations of an image; None where they are not counted.
         paper: the paper's figures, per cent and seconds.
@@ -57,30 +57,16 @@ class Entry:
     name: str
     label: str
     values: Mapping[str, list[float]]
-    summaries: Mapping[str, Summary]
-    by_seeds: Mapping[str, Comparison]
-    by_images: Mapping[str, Comparison]
+    figures: Mapping[str, Summary]
+    over_seeds: Mapping[str, Comparison]
+    over_images: Mapping[str, Comparison]
     times: Mapping[str, Time]
     operations: int | None
     paper: Mapping[str, float]
 
     def comparison(self, metric: str) -> Comparison | None:
         """Return the comparison over seeds if there are enough, else that over images."""
-        return self.by_seeds.get(metric) or self.by_images.get(metric)
-
-    def to_json(self) -> dict[str, object]:
-        """Return all of it by name."""
-        return {
-            "name": self.name,
-            "label": self.label,
-            "values": dict(self.values),
-            "figures": {name: asdict(found) for name, found in self.summaries.items()},
-            "over_seeds": {name: c.to_json() for name, c in self.by_seeds.items()},
-            "over_images": {name: c.to_json() for name, c in self.by_images.items()},
-            "times": {name: time.to_json() for name, time in self.times.items()},
-            "operations": self.operations,
-            "paper": dict(self.paper),
-        }
+        return self.over_seeds.get(metric) or self.over_images.get(metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +101,7 @@ class Results:
             "steps": self.plan.base.training.steps,
             "seeds": list(self.seeds),
             "environment": self.environment.to_json(),
-            "rows": [entry.to_json() for entry in self.entries],
+            "rows": [asdict(entry) for entry in self.entries],
         }
 
 
@@ -127,11 +113,10 @@ def read_values(job: Job, journal: Journal) -> dict[str, dict[str, list[float]]]
             continue
         found[row.name] = {metric: [] for metric in job.plan.metrics}
         for seed in job.seeds:
-            line = journal.find("row", row.name, seed, job.row_settings(row, seed))
-            figures = line.facts.get("figures") if line is not None else None
+            key = {"kind": "row", "name": row.name, "seed": seed}
+            line = journal.find(key, job.row_settings(row, seed)) or {"figures": {}}
             for metric, values in found[row.name].items():
-                value = figures.get(metric) if isinstance(figures, dict) else None
-                values.append(float(value) if isinstance(value, int | float) else 0.0)
+                values.append(line["figures"].get(metric) or 0.0)
     return found
 
 
@@ -160,7 +145,7 @@ def sample_images(job: Job) -> dict[str, dict[str, Float[np.ndarray, " draw"]]]:
 def make_entries(
     plan: Plan,
     values: Values,
-    samples: Mapping[str, Mapping[str, Float[np.ndarray, " draw"]]],
+    samples: Samples,
     times: Mapping[str, Rounds],
     operations: Mapping[str, int],
 ) -> tuple[Entry, ...]:
@@ -173,44 +158,33 @@ def make_entries(
         times: seconds by column and row, a value a round.
         operations: by row.
     """
-    return tuple(_entry(plan, row, values, samples, times, operations) for row in plan.rows)
-
-
-def _entry(
-    plan: Plan,
-    row: Row,
-    values: Values,
-    samples: Mapping[str, Mapping[str, Float[np.ndarray, " draw"]]],
-    times: Mapping[str, Rounds],
-    operations: Mapping[str, int],
-) -> Entry:
-    own, other = values.get(row.name, {}), values[plan.reference]
-    by_seeds, by_images = {}, {}
-    for metric in plan.compared if own and row.name != plan.reference else ():
-        if len(own[metric]) >= LEAST_SEEDS:
-            by_seeds[metric] = over_seeds(own[metric], other[metric])
-        difference = _mean(own[metric]) - _mean(other[metric])
-        drawn, against = samples[row.name][metric], samples[plan.reference][metric]
-        by_images[metric] = over_images(difference, drawn, against)
-    return Entry(
-        name=row.name,
-        label=row.label,
-        values=own,
-        summaries={metric: summarise(figures) for metric, figures in own.items()},
-        by_seeds=by_seeds,
-        by_images=by_images,
-        times={
-            name: Time(
-                seconds=spread(rounds[row.name]),
-                ratio=ratio(rounds[row.name], rounds[plan.reference]),
-            )
-            for name in (TEST_SECONDS, TRAIN_SECONDS)
-            if row.name in (rounds := times.get(name, {}))
-        },
-        operations=operations.get(row.name),
-        paper=plan.paper.get(row.name, {}),
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    entries = []
+    for row in plan.rows:
+        own, other = values.get(row.name, {}), values[plan.reference]
+        by_seeds, by_images = {}, {}
+        for metric in plan.compared if own and row.name != plan.reference else ():
+            if len(own[metric]) >= LEAST_SEEDS:
+                by_seeds[metric] = over_seeds(own[metric], other[metric])
+            difference = fmean(own[metric]) - fmean(other[metric])
+            drawn, against = samples[row.name][metric], samples[plan.reference][metric]
+            by_images[metric] = over_images(difference, drawn, against)
+        rounds = {name: found for name, found in times.items() if row.name in found}
+        entry = Entry(
+            name=row.name,
+            label=row.label,
+            values=own,
+            figures={metric: summarise(figures) for metric, figures in own.items()},
+            over_seeds=by_seeds,
+            over_images=by_images,
+            times={
+                name: Time(
+                    seconds=spread(found[row.name]),
+                    ratio=ratio(found[row.name], found[plan.reference]),
+                )
+                for name, found in rounds.items()
+            },
+            operations=operations.get(row.name),
+            paper=PAPER[plan.table].get(row.name, {}),
+        )
+        entries.append(entry)
+    return tuple(entries)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fcis.inference.test_time.ensemble import Averaging
-from fcis.lab.reproduce.paper import PAPER
 from fcis.recipe.types import Recipe
 
 TableName = Literal["table1", "table2", "table3", "table4"]
@@ -74,11 +73,6 @@ class Plan:
     trainings: tuple[Training, ...]
     rows: tuple[Row, ...]
     with_operations: bool = False
-
-    @property
-    def paper(self) -> Mapping[str, Mapping[str, float]]:
-        """Return the paper's figures by row and column."""
-        return PAPER[self.table]
 
     def training(self, name: str) -> Training:
         """Return the training of that name."""

@@ -12,17 +12,20 @@ from pathlib import Path
 
 from fcis.core.coco_types import CocoDetection
 from fcis.core.errors import InputError
+from fcis.core.output_files import make_folder, write_text
 from fcis.data.dataset import Dataset
 from fcis.inference.evaluate_dataset import evaluate_predictor
 from fcis.inference.load_predictor import load_any
 from fcis.inference.predictor import Predictor
-from fcis.lab.reproduce.journal import Journal, Line, fingerprint
+from fcis.lab.journal import Journal, Line, fingerprint
 from fcis.lab.reproduce.rows import Plan, Row, Training
 from fcis.lab.reproduce.sources import Sources
 from fcis.recipe.as_json import to_json
 from fcis.recipe.types import Recipe
-from fcis.training.atomic_files import put_file
 from fcis.training.run import BEST, for_dataset, train
+
+JOURNAL = "runs.jsonl"
+"""In the folder of a table: a line for each training, each evaluated row, and what was measured."""
 
 DETECTIONS = "detections"
 """Folder of the detections of all evaluated rows, as COCO results lists."""
@@ -69,11 +72,42 @@ class Job:
         recipe = to_json(self.recipe(training, seed))
         return fingerprint(recipe, self.sources.train_name, _shape(self.sources.train))
 
+    def known(self, journal: Journal, training: Training, seed: int) -> Line | None:
+        """Return the line of a finished training, None if there is none.
+
+        Raises:
+            InputError: it was made with other settings.
+        """
+        key = {"kind": "training", "name": training.name, "seed": seed}
+        return journal.find(key, self.settings(training, seed))
+
+    def keep(
+        self, journal: Journal, training: Training, seed: int, *, steps: int, seconds: float | None
+    ) -> Line:
+        """Write the line of a finished training, and return it."""
+        facts = {
+            "settings": self.settings(training, seed),
+            "recipe": self.recipe(training, seed).name,
+            "steps": steps,
+            "seconds": seconds,
+            "finished": _now(),
+        }
+        return journal.add({"kind": "training", "name": training.name, "seed": seed} | facts)
+
     def row_settings(self, row: Row, seed: int) -> str:
         """Return the fingerprint of a row: its networks, the test-time tools, the data."""
         networks = [self.settings(self.plan.training(name), seed) for name in row.networks]
         tools = asdict(row.averaging)
         return fingerprint(networks, tools, self.sources.val_name, _shape(self.sources.val))
+
+
+def open_journal(folder: Path) -> Journal:
+    """Return the journal of a table's folder.
+
+    Raises:
+        InputError: a line is damaged.
+    """
+    return Journal(folder / JOURNAL, ("kind", "name", "seed", "settings"))
 
 
 def train_missing(job: Job, journal: Journal) -> None:
@@ -84,7 +118,7 @@ def train_missing(job: Job, journal: Journal) -> None:
         KeyboardInterrupt: the user stopped; the same call goes on.
     """
     runs = [(seed, t) for seed in job.seeds for t in job.plan.trainings if t.is_trained]
-    known = [journal.find("training", t.name, s, job.settings(t, s)) for s, t in runs]
+    known = [job.known(journal, training, seed) for seed, training in runs]
     for place, (seed, training) in enumerate(runs):
         folder = job.run_folder(training.name, seed)
         if known[place] is not None and (folder / BEST).is_file():
@@ -99,21 +133,8 @@ def train_missing(job: Job, journal: Journal) -> None:
         done = result.images / (result.recipe.training.batch * result.recipe.training.accumulate)
         # of a training that was taken up again, the time of its last part is scaled to the whole
         whole = result.seconds * recipe.training.steps / done if done else None
-        facts = {
-            "recipe": recipe.name,
-            "steps": result.steps,
-            "seconds": None if whole is None else round(whole, 1),
-            "finished": _now(),
-        }
-        line = Line(
-            kind="training",
-            name=training.name,
-            seed=seed,
-            settings=job.settings(training, seed),
-            facts=facts,
-        )
-        journal.add(line)
-        known[place] = line
+        seconds = None if whole is None else round(whole, 1)
+        known[place] = job.keep(journal, training, seed, steps=result.steps, seconds=seconds)
 
 
 def evaluate_missing(job: Job, journal: Journal) -> None:
@@ -127,20 +148,19 @@ def evaluate_missing(job: Job, journal: Journal) -> None:
     rows = [(seed, r) for seed in job.seeds for r in job.plan.rows if r.has_figures]
     for place, (seed, row) in enumerate(rows):
         settings, path = job.row_settings(row, seed), job.detections(row, seed)
-        if journal.find("row", row.name, seed, settings) is not None and path.is_file():
+        key = {"kind": "row", "name": row.name, "seed": seed}
+        if journal.find(key, settings) is not None and path.is_file():
             continue
         job.tell(
             f"{job.plan.table}: evaluation {place + 1} of {len(rows)}, {row.name} with seed {seed}"
         )
-        predictor = open_row(job, row, seed)
-        report, found = evaluate_predictor(predictor, job.sources.val)
-        data = report.to_json()
-        figures = _numbers(data["segm"]) | _numbers(data["voc"])
-        _make_folder(path.parent)
-        text = json.dumps(found)
-        put_file(path, lambda file, text=text: file.write(text.encode()))
-        facts = {"figures": figures, "finished": _now()}
-        journal.add(Line(kind="row", name=row.name, seed=seed, settings=settings, facts=facts))
+        report, found = evaluate_predictor(open_row(job, row, seed), job.sources.val)
+        data: Line = report.to_json()
+        make_folder(path.parent)
+        write_text(path, json.dumps(found))
+        dsb = {f"dsb@{iou}": share for iou, share in data["dsb"].items()}
+        figures = data["segm"] | data["voc"] | dsb
+        journal.add(key | {"settings": settings, "figures": figures, "finished": _now()})
 
 
 def open_row(job: Job, row: Row, seed: int) -> Predictor:
@@ -169,7 +189,7 @@ def read_detections(job: Job, row: Row, seed: int) -> list[CocoDetection]:
 
 def _time_left(known: list[Line | None], place: int) -> str:
     """Return how long the trainings from this one on may take, by those that are finished."""
-    taken = [s for line in known if line is not None and (s := line.number("seconds"))]
+    taken = [s for line in known if line is not None and (s := line["seconds"])]
     if not taken:
         return ""
     left = sum(line is None for line in known[place:])
@@ -177,21 +197,8 @@ def _time_left(known: list[Line | None], place: int) -> str:
     return f"; about {minutes} min of training left"
 
 
-def _numbers(figures: object) -> dict[str, object]:
-    return dict(figures) if isinstance(figures, dict) else {}
-
-
 def _shape(dataset: Dataset) -> list[int]:
     return [len(dataset), sum(len(record.annotations) for record in dataset.images)]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be made ({error.strerror}); choose another --out"
-        ) from None
 
 
 def _now() -> str:

@@ -58,16 +58,6 @@ class Comparison:
     p: float
     over: Literal["seeds", "images"]
 
-    def to_json(self) -> dict[str, object]:
-        """Return the values by name."""
-        return {
-            "difference": self.difference,
-            "low": self.low,
-            "high": self.high,
-            "p": self.p,
-            "over": self.over,
-        }
-
 
 def summarise(values: Sequence[float]) -> Summary:
     """Return mean and spread of values of several seeds.

@@ -4,8 +4,8 @@ Within a table all networks have the backbone, targets and steps of the recipe t
 made from, save for what the table is about.
 """
 
-import math
 from dataclasses import replace
+from statistics import geometric_mean
 
 from fcis.inference.test_time.ensemble import Averaging
 from fcis.inference.test_time.scales import PAPER_SCALES, read_scales
@@ -113,14 +113,10 @@ def _table2(base: Recipe) -> Plan:
 
 
 def _table3(base: Recipe) -> Plan:
-    small = is_small(base)
-    trainings = []
-    labels = {}
-    for name, depths in (_SMALL_DEPTHS if small else _DEPTHS).items():
-        recipe = _deeper(base, name)
-        trainings.append(Training(name=name, recipe=recipe))
-        shown = f" in small, {'-'.join(map(str, depths))} blocks" if small else ""
-        labels[name] = name.replace("resnet", "ResNet-") + shown
+    labels = {name: name.replace("resnet", "ResNet-") for name in _DEPTHS}
+    if is_small(base):
+        blocks = {name: "-".join(map(str, depths)) for name, depths in _SMALL_DEPTHS.items()}
+        labels = {name: f"{text} in small, {blocks[name]} blocks" for name, text in labels.items()}
     return Plan(
         table="table3",
         title="Table 3: networks of different depths",
@@ -128,7 +124,7 @@ def _table3(base: Recipe) -> Plan:
         metrics={"AP": "AP", "AP50": "AP50"},
         compared=("AP",),
         reference="resnet101",
-        trainings=tuple(trainings),
+        trainings=tuple(Training(name=name, recipe=_deeper(base, name)) for name in labels),
         rows=tuple(Row(name=n, label=text, networks=(n,)) for n, text in labels.items()),
         with_operations=True,
     )
@@ -137,7 +133,7 @@ def _table3(base: Recipe) -> Plan:
 def _table4(base: Recipe) -> Plan:
     small = is_small(base)
     scales = read_scales(_SMALL_SCALES if small else PAPER_SCALES)
-    side = round(math.exp(_mean_log(base.model.rpn.anchor_sizes))) if small else 224
+    side = round(geometric_mean(base.model.rpn.anchor_sizes)) if small else 224
     scaled = Averaging(scales=scales, roi_side=side)
     mirrored = replace(scaled, flip=True)
     change = base.training.augmentation
@@ -162,32 +158,16 @@ def _table4(base: Recipe) -> Plan:
     ]
     trainings += [Training(name=n, recipe=r, seed_offset=o) for n, (r, o) in members.items()]
     one, every = ("multi-scale",), ("multi-scale", *members)
-    rows = (
-        Row(name="baseline", label="FCIS baseline", networks=("single-scale",)),
-        Row(
-            name="multi-scale-testing",
-            label="+ multi-scale testing",
-            networks=("single-scale",),
-            averaging=scaled,
-        ),
-        Row(
-            name="horizontal-flip",
-            label="+ horizontal flip",
-            networks=("single-scale",),
-            averaging=mirrored,
-        ),
-        Row(
-            name="multi-scale-training",
-            label="+ multi-scale training",
-            networks=one,
-            averaging=mirrored,
-        ),
-        Row(
-            name="ensemble",
-            label=f"+ ensemble of {len(every)}",
-            networks=every,
-            averaging=mirrored,
-        ),
+    ladder = (
+        ("baseline", "FCIS baseline", ("single-scale",), Averaging()),
+        ("multi-scale-testing", "+ multi-scale testing", ("single-scale",), scaled),
+        ("horizontal-flip", "+ horizontal flip", ("single-scale",), mirrored),
+        ("multi-scale-training", "+ multi-scale training", one, mirrored),
+        ("ensemble", f"+ ensemble of {len(every)}", every, mirrored),
+    )
+    rows = tuple(
+        Row(name=name, label=label, networks=networks, averaging=tools)
+        for name, label, networks, tools in ladder
     )
     return Plan(
         table="table4",
@@ -213,7 +193,3 @@ def _deeper(base: Recipe, name: str) -> Recipe:
     pretrained = backbone.pretrained.replace("resnet101", name)
     backbone = replace(backbone, depths=depths, pretrained=pretrained)
     return replace(base, name=f"{base.name}-{name}", model=replace(base.model, backbone=backbone))
-
-
-def _mean_log(values: tuple[float, ...]) -> float:
-    return sum(map(math.log, values)) / len(values)

@@ -1,6 +1,7 @@
 """A finished table as Markdown, with the paper's figures beside ours, and what they rest on."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from fcis.lab.benchmark.table import Table, number
 from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS
@@ -16,16 +17,17 @@ def to_table(results: Results) -> Table:
     plan = results.plan
     columns: dict[str, _Cell] = {}
     for metric, label in plan.metrics.items():
-        columns[label] = lambda e, m=metric: _figure(e.summaries.get(m))
-        columns[f"{label}, paper"] = lambda e, m=metric: _percent_of_paper(e, m)
+        columns[label] = lambda e, m=metric: _figure(e.figures.get(m))
+        columns[f"{label}, paper"] = lambda e, m=metric: _shown(e.paper.get(m), ".1f")
     for metric in plan.compared:
         columns[f"{plan.metrics[metric]}, difference"] = lambda e, m=metric: _difference(
             e.comparison(m)
         )
     for name, label in ((TEST_SECONDS, "test"), (TRAIN_SECONDS, "training")):
-        columns[f"{label}, s an image"] = lambda e, n=name: _seconds(e, n)
-        columns[f"{label}, ratio"] = lambda e, n=name: _ratio(e, n)
-        columns[f"{label}, s, paper"] = lambda e, n=name: _seconds_of_paper(e, n)
+        # three digits that count, however short it is
+        columns[f"{label}, s an image"] = lambda e, n=name: _time(e, n, "seconds", ".3g")
+        columns[f"{label}, ratio"] = lambda e, n=name: _time(e, n, "ratio", ".2f")
+        columns[f"{label}, s, paper"] = lambda e, n=name: _shown(e.paper.get(n), ".2f")
     columns["GFLOP an image"] = lambda e: (
         _NOTHING if e.operations is None else number(e.operations / 1e9)
     )
@@ -85,8 +87,13 @@ def _figure(found: Summary | None) -> str:
     return f"{100 * found.mean:.1f}{spread}"
 
 
-def _percent_of_paper(entry: Entry, metric: str) -> str:
-    return f"{entry.paper[metric]:.1f}" if metric in entry.paper else _NOTHING
+def _shown(value: float | None, form: str) -> str:
+    return _NOTHING if value is None else format(value, form)
+
+
+def _time(entry: Entry, name: str, kind: Literal["seconds", "ratio"], form: str) -> str:
+    found = entry.times.get(name)
+    return _shown(None if found is None else getattr(found, kind).median, form)
 
 
 def _difference(found: Comparison | None) -> str:
@@ -95,20 +102,3 @@ def _difference(found: Comparison | None) -> str:
     low, high = 100 * found.low, 100 * found.high
     p = "p < 0.01" if found.p < 0.01 else f"p {found.p:.2f}"
     return f"{100 * found.difference:+.1f} ({low:+.1f} to {high:+.1f}), {p}"
-
-
-def _seconds(entry: Entry, name: str) -> str:
-    return number_of_seconds(entry.times[name].seconds.median) if name in entry.times else _NOTHING
-
-
-def _ratio(entry: Entry, name: str) -> str:
-    return f"{entry.times[name].ratio.median:.2f}" if name in entry.times else _NOTHING
-
-
-def _seconds_of_paper(entry: Entry, name: str) -> str:
-    return f"{entry.paper[name]:.2f}" if name in entry.paper else _NOTHING
-
-
-def number_of_seconds(seconds: float) -> str:
-    """Return a duration with three digits that count, however short it is."""
-    return f"{seconds:.3g}"

@@ -11,14 +11,12 @@ from functools import partial
 import numpy as np
 from jaxtyping import UInt8
 
-from fcis.core.errors import InputError
 from fcis.inference.predictor import Predictor
 from fcis.lab.benchmark.flops import system_operations
 from fcis.lab.benchmark.networks import resized_sides
-from fcis.lab.benchmark.stopwatch import Stopwatch
 from fcis.lab.benchmark.timing import Method, alternate, device_clock
 from fcis.lab.benchmark.training import Trainer
-from fcis.lab.reproduce.journal import Journal, Line, fingerprint
+from fcis.lab.journal import Journal, fingerprint
 from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS
 from fcis.lab.reproduce.rows import Row
 from fcis.lab.reproduce.running import Job, open_row
@@ -39,27 +37,24 @@ def measure_missing(job: Job, journal: Journal) -> dict[str, Rounds]:
     Weights are those of the first seed.
 
     Raises:
-        InputError: a line belongs to other settings or is damaged, or an image or weights cannot
-            be read.
+        InputError: a line belongs to other settings, or an image or weights cannot be read.
     """
     seed = job.seeds[0]
-    tested = [row for row in job.plan.rows if row.networks]
-    settings = fingerprint([job.row_settings(row, seed) for row in tested], _method(job))
-    found = {TEST_SECONDS: _found(journal, TEST_SECONDS, seed, settings)}
-    if found[TEST_SECONDS] is None:
-        job.tell(f"{job.plan.table}: measuring the time of an image at test")
-        found[TEST_SECONDS] = test_times(job)
-        _keep(journal, TEST_SECONDS, seed, settings, found[TEST_SECONDS])
-    stepped = [row for row in job.plan.rows if row.step_of]
+    tested = [job.row_settings(row, seed) for row in job.plan.rows if row.networks]
+    stepped = [to_json(_step_recipe(job, row)) for row in job.plan.rows if row.step_of]
+    wanted = {TEST_SECONDS: ("at test", test_times, fingerprint(tested, _method(job)))}
     if stepped:
-        recipes = [to_json(_step_recipe(job, row)) for row in stepped]
-        settings = fingerprint(recipes, job.sources.train_name, _method(job))
-        found[TRAIN_SECONDS] = _found(journal, TRAIN_SECONDS, seed, settings)
-        if found[TRAIN_SECONDS] is None:
-            job.tell(f"{job.plan.table}: measuring the time of an image in training")
-            found[TRAIN_SECONDS] = step_times(job)
-            _keep(journal, TRAIN_SECONDS, seed, settings, found[TRAIN_SECONDS])
-    return {name: rounds for name, rounds in found.items() if rounds is not None}
+        settings = fingerprint(stepped, job.sources.train_name, _method(job))
+        wanted[TRAIN_SECONDS] = ("in training", step_times, settings)
+    found = {}
+    for name, (when, measure, settings) in wanted.items():
+        key = {"kind": "times", "name": name, "seed": seed}
+        line = journal.find(key, settings)
+        if line is None:
+            job.tell(f"{job.plan.table}: measuring the time of an image {when}")
+            line = journal.add(key | {"settings": settings, "seconds": measure(job)})
+        found[name] = line["seconds"]
+    return found
 
 
 def test_times(job: Job) -> dict[str, list[float]]:
@@ -90,16 +85,13 @@ def step_times(job: Job) -> dict[str, list[float]]:
     Raises:
         InputError: an image cannot be read, or a loss is not finite.
     """
-    clock = device_clock(job.device)
     trainers = {
-        row.name: Trainer(
-            _step_recipe(job, row), job.sources.train, device=job.device, stopwatch=Stopwatch(clock)
-        )
+        row.name: Trainer(_step_recipe(job, row), job.sources.train, device=job.device)
         for row in job.plan.rows
         if row.step_of
     }
     works = {name: trainer.step for name, trainer in trainers.items()}
-    seconds = alternate(works, METHOD, clock)
+    seconds = alternate(works, METHOD, device_clock(job.device))
     return {name: [s / trainers[name].images for s in seconds[name]] for name in trainers}
 
 
@@ -141,21 +133,3 @@ def _step_recipe(job: Job, row: Row) -> Recipe:
 
 def _method(job: Job) -> list[object]:
     return [METHOD.rounds, _IMAGES, job.device]
-
-
-def _found(journal: Journal, name: str, seed: int, settings: str) -> dict[str, list[float]] | None:
-    line = journal.find("times", name, seed, settings)
-    if line is None:
-        return None
-    rounds = line.facts.get("seconds")
-    if not isinstance(rounds, dict) or not all(
-        isinstance(values, list) and values and all(isinstance(v, float) for v in values)
-        for values in rounds.values()
-    ):
-        raise InputError(f"{journal.path}: the times of {name} are damaged; delete their line")
-    return rounds
-
-
-def _keep(journal: Journal, name: str, seed: int, settings: str, rounds: Rounds | None) -> None:
-    facts = {"seconds": rounds}
-    journal.add(Line(kind="times", name=name, seed=seed, settings=settings, facts=facts))

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import torch
 
-from fcis.lab.benchmark.environment import commit, environment, threads
+from fcis.lab.environment import commit, environment, threads
 
 
 def git(folder, *arguments):

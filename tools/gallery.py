@@ -1,8 +1,8 @@
 """Draw what networks find in images they have not seen, side by side, for the documentation.
 
-    python benchmarks/gallery.py docs/images/gallery.png runs/nuclei=nuclei/val.json \
+    python tools/gallery.py docs/images/gallery.png runs/nuclei=nuclei/val.json \\
         runs/scenes=scenes:8:1
-    python benchmarks/gallery.py best-and-worst.png nuclei=nuclei/val.json --extremes
+    python tools/gallery.py best-and-worst.png nuclei=nuclei/val.json --extremes
 """
 
 import argparse
@@ -18,15 +18,10 @@ from fcis.evaluation.records import read_evaluation_set
 from fcis.imaging.drawing import contact_sheet
 from fcis.imaging.instances import Instances
 from fcis.inference.evaluate_dataset import dataset_ids
-from fcis.inference.predictor import Predictor, load_predictor
-from fcis.weights.catalog import resolve_weights
+from fcis.inference.load_predictor import load_any
+from fcis.inference.predictor import Predictor
 
 SIDE = 384  # px of a picture, its longer side
-
-
-def detect(predictor: Predictor, dataset: Dataset) -> list[Instances]:
-    """Return what is found in each image."""
-    return [predictor.detect([record.read()])[0] for record in dataset.images]
 
 
 def correct(predictor: Predictor, dataset: Dataset, index: int, found: Instances) -> float:
@@ -54,12 +49,12 @@ def extremes(
 
 def pictures(weights: str, address: str, options: argparse.Namespace) -> list[Image.Image]:
     """Return the first images of a dataset, or the extremes, with what the weights find."""
-    predictor = load_predictor(resolve_weights(weights))
+    predictor = load_any(weights, device="cpu")
     dataset = open_dataset(address)
     if options.extremes:
-        found = extremes(predictor, dataset, detect(predictor, dataset), options.count)
+        found = extremes(predictor, dataset, list(predictor.detect_dataset(dataset)), options.count)
     else:
-        found = detect(predictor, dataset.first(options.count))
+        found = predictor.detect_dataset(dataset.first(options.count))
     drawn = []
     for one in found:
         picture = predictor.shown(one).draw()

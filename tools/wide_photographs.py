@@ -4,8 +4,8 @@ The shorter side becomes 600 px and the longer one at most 1000, so what is want
 whose sides are about 3 to 5. They are copied, with their annotations as `SPLIT.json`, to a folder
 that `fcis reproduce table2 --data FOLDER` takes once it has both splits.
 
-    python benchmarks/wide_photographs.py instances_train2017.json train2017 train --out runs/wide
-    python benchmarks/wide_photographs.py instances_val2017.json val2017 val --out runs/wide
+    python tools/wide_photographs.py instances_train2017.json train2017 train --out runs/wide
+    python tools/wide_photographs.py instances_val2017.json val2017 val --out runs/wide
 """
 
 import argparse

@@ -1,22 +1,23 @@
 """Write the card of weights in the package from what they say of themselves and from results.
 
-Results are lines of results/NAME.jsonl with `seed`, `segm`, `dsb`, `minutes` and `processor`, one
-for each training of the same recipe. What stands in the card from the line `## Limits` on is
+Results are lines of benchmarks/results/NAME.jsonl, which `benchmarks/zoo_result.py` writes, one for
+each training of the same recipe. What stands in the card from the line `## Limits` on is
 written by hand, pictures too, and stays when the card is made anew.
 
-    python benchmarks/zoo_card.py nuclei --results zoo-nuclei --seed 0 \\
+    python tools/zoo_card.py nuclei --results zoo-nuclei --seed 0 \\
         --command "fcis train --recipe nuclei --train train.json --val val.json --out runs/nuclei"
 """
 
 import argparse
 import statistics
-
-from records import read_records
+from pathlib import Path
 
 from fcis.core.size_text import size_text
+from fcis.lab.journal import Journal
 from fcis.weights.catalog import ZOO, zoo
 from fcis.weights.weights_file import WeightsInfo, read_info
 
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 HAND = "## Limits\n"
 FIRST_HAND = f"{HAND}\nNot written yet.\n"
 
@@ -46,13 +47,19 @@ def table(runs: list[dict], seed: int) -> list[str]:
 def training(runs: list[dict], seed: int) -> list[str]:
     """Return how and where the run with that seed was trained."""
     run = next(run for run in runs if run["seed"] == seed)
+    # older lines have these facts themselves
+    found = run.get("environment", run)
+    torch = found["torch"] if "torch" in found else found["versions"]["torch"]
+    hardware = f"{found['processor']}, {found['threads']} thread(s)"
+    if found.get("device", "cpu") != "cpu":
+        hardware = found.get("device_name", found["device"])
     facts = {
         "seed": seed,
         "steps": run.get("steps"),
         "precision": run.get("precision"),
         "time": f"{run['minutes']:.0f} minutes" if "minutes" in run else None,
-        "hardware": run.get("device") or f"{run['processor']}, {run['threads']} thread(s)",
-        "figures": f"on {run['val']}, with commit {run['commit']}, torch {run['torch']}",
+        "hardware": hardware,
+        "figures": f"on {run['val']}, with commit {found['commit']}, torch {torch}",
     }
     return [f"- {name}: {value}" for name, value in facts.items() if value not in (None, "")]
 
@@ -89,7 +96,7 @@ def card(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
-    parser.add_argument("--results", required=True, help="results/NAME.jsonl without .jsonl")
+    parser.add_argument("--results", required=True, help="NAME of the .jsonl")
     parser.add_argument("--seed", type=int, required=True, help="of the run these weights are of")
     parser.add_argument("--command", required=True, help="that trains them anew")
     options = parser.parse_args()
@@ -99,7 +106,7 @@ if __name__ == "__main__":
         options.name,
         read_info(path),
         path.stat().st_size,
-        read_records(options.results),
+        Journal(RESULTS / f"{options.results}.jsonl").lines,
         before[before.index(HAND) :],
         seed=options.seed,
         command=options.command,

@@ -1,4 +1,4 @@
-"""On what a benchmark ran: versions, hardware, threads, commit."""
+"""On what something was measured: versions, hardware, threads, commit, date."""
 
 import os
 import platform
@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+_PACKAGES = ("torchvision", "timm", "lightning", "triton")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class Environment:
         commit: of the clone that runs, with a `+` if files differ from it; empty outside a clone.
         device: as asked for.
         device_name: of the accelerator; the processor's on a CPU.
+        driver: version of the GPU's; empty without one, or if its tool does not tell.
         threads: of one operation of torch.
         processors: that the machine has.
         load: processes that wanted to run in the last minute, before the benchmark; None where
@@ -36,6 +39,7 @@ class Environment:
     system: str
     device: str
     device_name: str
+    driver: str
     processor: str
     processors: int
     threads: int
@@ -76,7 +80,7 @@ def environment(device: str) -> Environment:
         "python": platform.python_version(),
         "fcis": version("fcis-torch"),
         "torch": str(torch.__version__),  # says too what it was built for
-        "torchvision": version("torchvision"),
+        **{name: number for name in _PACKAGES if (number := _version(name))},
     }
     if is_cuda and torch.version.cuda:
         versions["cuda"] = torch.version.cuda
@@ -87,6 +91,7 @@ def environment(device: str) -> Environment:
         system=platform.platform(),
         device=device,
         device_name=torch.cuda.get_device_name(device) if is_cuda else processor,
+        driver=_driver() if is_cuda else "",
         processor=processor,
         processors=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
@@ -103,22 +108,36 @@ def commit(file: Path) -> str:
 
     A package that is installed below a clone of something else has no commit.
     """
-    if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
+    folder = file.parent
+    if _printed("git", "ls-files", "--error-unmatch", file.name, folder=folder) is None:
         return ""
-    head = _git(file.parent, "rev-parse", "--short", "HEAD") or ""
-    changed = _git(file.parent, "status", "--porcelain", "--untracked-files=no")
+    head = _printed("git", "rev-parse", "--short", "HEAD", folder=folder) or ""
+    changed = _printed("git", "status", "--porcelain", "--untracked-files=no", folder=folder)
     return head + ("+" if changed else "")
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what git prints, None if it fails or is not installed."""
+def _driver() -> str:
+    query = ("--query-gpu=driver_version", "--format=csv,noheader")
+    return (_printed("nvidia-smi", *query) or "").partition("\n")[0]
+
+
+def _printed(*command: str, folder: Path | None = None) -> str | None:
+    """Return what a program prints, None if it fails, hangs or is not installed."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=60
         )
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str:
+    """Return the version of a package, empty if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _processor() -> str:
