@@ -158,7 +158,7 @@ def judge(model: MaskRCNN, dataset: Dataset, recipe: Recipe) -> Report:
     model.eval()
     started = time.perf_counter()
     for record in progress(dataset.images, total=len(dataset), what="evaluating"):
-        pixels, plan = prepare(record.read(), recipe.model.preprocessing, recipe.model.conventions)
+        pixels, plan = prepare(record.read(), recipe.model.preprocessing)
         size = (record.height, record.width)
         instances = detect(model, pixels.to(device), plan, size, names)
         found += replace(instances, category_ids=ids).to_coco(record.id)

@@ -73,7 +73,7 @@ ROWS = (
     Row(name="stride 16", settings=("backbone.stride=16",)),
     Row(name="score maps on conv2's grid (stride 4)", settings=("backbone.fusion=c2",)),
     Row(name="RoIs positive from IoU 0.6", settings=("targets.roi_positive=0.6",)),
-    Row(name="mask loss three times", settings=("conventions.mask_loss_weight=3.0",)),
+    Row(name="mask loss three times", settings=("losses.mask_loss_weight=3.0",)),
     _look(AS_IT_IS),
     _look(
         "suppression by boxes alone, IoU 0.3",

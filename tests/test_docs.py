@@ -3,13 +3,14 @@
 import ast
 import dataclasses
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
-from fcis.recipe import types as recipe
-from fcis.recipe.conventions import PAPER, RELEASE, Conventions
+from fcis.recipe.conventions import PAPER, RELEASE, row_paths, with_conventions
 from fcis.recipe.named import RECIPES
+from fcis.recipe.types import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -84,8 +85,17 @@ def differences():
 def test_all_differences_between_paper_and_release_have_a_row():
     assert [number for number, _ in differences()] == list(range(1, 23))
     rows = [number for number, cells in differences() if quoted(cells[1])]
-    stated = {int(n) for n in re.findall(r"\[(\d+)\]", Conventions.__doc__)}
+    docs = "".join(type(record).__doc__ for record in records_of(Recipe(name="")))
+    stated = {int(n) for n in re.findall(r"\[(\d+)\]", docs)}
+    assert {1, 9, 18, 22} < stated
     assert stated - {10, 11, 12} <= set(rows)
+
+
+def records_of(record):
+    yield record
+    for field in dataclasses.fields(record):
+        if dataclasses.is_dataclass(inner := getattr(record, field.name)):
+            yield from records_of(inner)
 
 
 def shown(value):
@@ -94,23 +104,22 @@ def shown(value):
 
 @pytest.mark.parametrize(("number", "cells"), differences())
 def test_settings_of_a_row_exist_and_have_its_values(number, cells):
-    own = {field.name for field in dataclasses.fields(Conventions)}
+    base = Recipe(name="")
+    rows = dict(map(reversed, row_paths(base)))
     for setting in quoted(cells[1]):
-        record, dot, name = setting.rpartition(".")
-        if dot:
-            assert name in {f.name for f in dataclasses.fields(getattr(recipe, record))}, setting
-            continue
-        assert setting in own
+        attrgetter(setting)(base)  # there is such a path
         for values, cell in ((PAPER, cells[2]), (RELEASE, cells[3])):
-            if cell == "not stated" or number == 18:
+            if setting not in rows or cell == "not stated" or number == 18:
                 continue
-            value = getattr(values, setting)
+            value = attrgetter(setting)(with_conventions(base, values))
             text = f"{value:g}" if isinstance(value, float) else shown(value)
             assert re.search(rf"(?<![\w.]){text}(?![\w.]*\d)", cell), f"{setting}: {text} in {cell}"
 
 
 def test_every_setting_in_which_paper_and_release_differ_is_in_the_table():
     named = {name for _, cells in differences() for name in quoted(cells[1])}
-    for field in dataclasses.fields(Conventions):
-        if getattr(PAPER, field.name) != getattr(RELEASE, field.name):
-            assert field.name in named, field.name
+    paths = list(row_paths(Recipe(name="")))
+    assert {name for name, _ in paths} == PAPER.keys() == RELEASE.keys()
+    for name, path in paths:
+        if PAPER[name] != RELEASE[name]:
+            assert path in named, path

@@ -2,10 +2,9 @@ import argparse
 
 import pytest
 
-from fcis.cli.common import averaging_of, open_predictor, tiling_of
+from fcis.cli.common import averaging_of, open_predictor
 from fcis.core.errors import InputError
 from fcis.inference.test_time.scales import Scale
-from fcis.inference.tiling.tile_grid import Tiling
 
 
 def test_averaging_of():
@@ -33,14 +32,3 @@ def test_weights_that_nobody_named_are_said(add_to_zoo, capsys):
     predictor = open_predictor(None, None, "cpu")
     assert predictor.info.about == "fluorescence"
     assert capsys.readouterr() == ("", "weights: cells (fluorescence); --weights names others\n")
-
-
-def test_tiling_of():
-    def read(tile, overlap):
-        return tiling_of(argparse.Namespace(tile=tile, overlap=overlap))
-
-    assert read(None, None) is None
-    assert read(512, 100) == Tiling(size=512, overlap=100)
-    assert read(512, None).overlap == 128
-    with pytest.raises(InputError, match=r"--overlap 100: is for tiles; add --tile SIZE"):
-        read(None, 100)

@@ -71,7 +71,8 @@ def test_chainercv_and_conventions(fcis, tmp_path):
     )
     code, out, _ = fcis("convert", source, target, "--conventions", "release")
     assert code == 0 and "  conventions  release\n" in out and "whether ChainerCV" not in out
-    assert read_info(target).model.conventions.nms_at_equal is False
+    model = read_info(target).model
+    assert model.rpn.nms_at_equal is model.detection.nms_at_equal is False
 
 
 # reports

@@ -247,7 +247,7 @@ def _format(arrays, entry):
         (_broken, "its description is damaged; fetch or train it anew"),
         (_keyless, "its description is damaged; fetch or train it anew"),
         (_threshold, "has 1 thresholds for 8 categories; fetch or train it anew"),
-        (_fewer_ids, "recipe: category_ids is (1,), expected one id a category; fetch or train"),
+        (_fewer_ids, "w.safetensors: model.category_ids: is (1,), expected one id a category"),
         (_format, "format 99 is not known; update fcis"),
         (_shorter, "does not fit the model (head.reduction.weight is missing)"),
         (_wider, "does not fit the model ("),

@@ -37,7 +37,7 @@ def test_defaults(fcis, calls):
     ((recipe, train_set, val_set, folder, options),) = calls
     assert recipe.name == "tiny" and recipe.model.class_names[0] == "disc"
     assert (len(train_set), len(val_set), folder) == (4, 2, Path("runs/tiny"))
-    assert options == {"weights": None, "resume": False, "device": "cpu"}
+    assert options == {"weights": None, "resume": False, "device": "cpu", "watch": None}
     assert "training tiny on scenes:4:1: 4 images, run runs/tiny\n" in out
     assert "trained on 270 images in 1.5 min, 3 a second, validations included\n" in out
     assert "best mask AP 0.250 at step 3\n" in out
@@ -89,9 +89,9 @@ def test_deep_images_are_read_with_the_percentiles_of_the_recipe(fcis, calls, an
         (["--recipe", "tiny", "--set", "stepz=1"], "--set stepz: stepz is not in the recipe"),
         (
             ["--recipe", "tiny", "--set", "steps=many"],
-            "--set steps: expected a whole number, got 'many'",
+            "--set training.steps: expected a whole number, got 'many'",
         ),
-        (["--recipe", "tiny", "--set", "k=0"], "recipe: head.k is 0, expected at least 1"),
+        (["--recipe", "tiny", "--set", "k=0"], "--set model.head.k: is 0, expected 1 to 64"),
         (["--recipe", "tiny", "--device", "cuda:x"], "device cuda:x: must be auto, cpu, cuda,"),
         (["--recipe", "tiny", "--weights", "none"], "none: no such weights; give nuclei ("),
         (["--recipe", "tiny", "--train", "photos"], "photos: no such file or folder"),

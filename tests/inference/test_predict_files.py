@@ -8,7 +8,7 @@ from fcis.core.errors import InputError
 from fcis.inference.predict_files import Interrupted, check_request, predict_files
 from fcis.inference.predictor import Predictor, load_predictor
 
-NOTHING = {"save": None, "threshold": None, "max_pixels": None, "resume": False}
+NOTHING = {"save": None, "score_threshold": None, "max_pixels": None, "resume": False}
 
 
 @pytest.fixture

@@ -19,12 +19,17 @@ from fcis.inference.preprocess import (
     stretch_limits,
     with_channels,
 )
-from fcis.recipe.conventions import RELEASE
 from fcis.recipe.types import Preprocessing
 
-DOWN = replace(RELEASE, size_rounding="down", resize="float")
-FLOAT = replace(RELEASE, resize="float")
 PLAIN = Preprocessing(short_side=0, long_side=0, mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
+def down(preprocessing):
+    return replace(preprocessing, size_rounding="down", resize="float")
+
+
+def unrounded(preprocessing):
+    return replace(preprocessing, resize="float")
 
 
 def random_image(height, width, seed=0):
@@ -50,7 +55,7 @@ def random_image(height, width, seed=0):
     ],
 )
 def test_release_s_sizes(size, expected, factor):
-    plan = plan_resize(size, Preprocessing(), RELEASE)
+    plan = plan_resize(size, Preprocessing())
     assert plan.size == expected
     assert plan.factors == pytest.approx((factor, factor), rel=1e-12)
 
@@ -66,25 +71,25 @@ def test_release_s_sizes(size, expected, factor):
     ],
 )
 def test_chainercv_s_sizes(size, expected):
-    plan = plan_resize(size, Preprocessing(), DOWN)
+    plan = plan_resize(size, down(Preprocessing()))
     assert plan.size == expected
     assert plan.factors == (expected[1] / size[1],) * 2
 
 
 def test_halves_are_rounded_to_even_as_in_opencv():
     halves = replace(PLAIN, zoom=0.5)
-    assert plan_resize((5, 7), halves, RELEASE).size == (2, 4)
-    assert plan_resize((5, 7), halves, DOWN).size == (2, 3)
+    assert plan_resize((5, 7), halves).size == (2, 4)
+    assert plan_resize((5, 7), down(halves)).size == (2, 3)
 
 
 def test_zoom_and_tiny_images():
-    assert plan_resize((30, 41), replace(PLAIN, zoom=2.0), RELEASE).size == (60, 82)
-    assert plan_resize((3, 3000), Preprocessing(), RELEASE).size == (1, 1000)
-    assert plan_resize((1, 1), replace(PLAIN, zoom=0.1), DOWN).size == (1, 1)
+    assert plan_resize((30, 41), replace(PLAIN, zoom=2.0)).size == (60, 82)
+    assert plan_resize((3, 3000), Preprocessing()).size == (1, 1000)
+    assert plan_resize((1, 1), down(replace(PLAIN, zoom=0.1))).size == (1, 1)
 
 
 def test_no_bound_on_the_longer_side():
-    plan = plan_resize((100, 1000), replace(Preprocessing(), long_side=0), RELEASE)
+    plan = plan_resize((100, 1000), replace(Preprocessing(), long_side=0))
     assert plan.size == (600, 6000)
 
 
@@ -174,31 +179,31 @@ def test_normalise():
 
 def test_prepare_leaves_an_image_of_the_right_size_alone():
     image = random_image(60, 100)
-    pixels, plan = prepare(image, PLAIN, RELEASE)
+    pixels, plan = prepare(image, PLAIN)
     assert plan == Resize(size=(60, 100), factors=(1.0, 1.0))
     assert torch.equal(pixels, torch.from_numpy(image.transpose(2, 0, 1)).float())
 
 
 def test_release_rounds_to_whole_levels():
     image = random_image(30, 41)
-    levels, _ = prepare(image, replace(PLAIN, zoom=1.7), RELEASE)
-    exact, _ = prepare(image, replace(PLAIN, zoom=1.7), FLOAT)
+    levels, _ = prepare(image, replace(PLAIN, zoom=1.7))
+    exact, _ = prepare(image, unrounded(replace(PLAIN, zoom=1.7)))
     assert torch.equal(levels, levels.round())
     assert not torch.equal(exact, exact.round())
     assert (levels - exact).abs().max() <= 0.5
     # the mean is taken off afterwards
-    shifted, _ = prepare(image, replace(PLAIN, zoom=1.7, mean=(0.25,) * 3), RELEASE)
+    shifted, _ = prepare(image, replace(PLAIN, zoom=1.7, mean=(0.25,) * 3))
     assert torch.equal(shifted, levels - 0.25)
 
 
 def test_release_samples_by_the_exact_factor():
     # 41 * 1.7 = 69.7 becomes 70, but samples are 1 / 1.7 apart
     image = random_image(30, 41)
-    exact, plan = prepare(image, replace(PLAIN, zoom=1.7), FLOAT)
+    exact, plan = prepare(image, unrounded(replace(PLAIN, zoom=1.7)))
     assert plan.size == (51, 70)
     expected = sample_window(image.astype(np.float32), (1.7, 1.7), (0.0, 0.0), (51, 70))
     assert torch.equal(exact, torch.from_numpy(expected.transpose(2, 0, 1)))
-    by_size, plan = prepare(image, replace(PLAIN, zoom=1.7), DOWN)
+    by_size, plan = prepare(image, down(replace(PLAIN, zoom=1.7)))
     assert plan.size == (51, 69)
     expected = functional.interpolate(
         torch.from_numpy(image.transpose(2, 0, 1))[None].float(), size=(51, 69), mode="bilinear"
@@ -211,7 +216,7 @@ def test_prepare_is_chainercv_s(shared, name):
     settings = replace(Preprocessing(), short_side=128, long_side=224)
     with np.load(shared / "golden" / "network" / f"{name}.npz") as file:
         image, expected, scale = file["image_uint8"], file["x"][0], file["scale"]
-    pixels, plan = prepare(np.ascontiguousarray(image.transpose(1, 2, 0)), settings, DOWN)
+    pixels, plan = prepare(np.ascontiguousarray(image.transpose(1, 2, 0)), down(settings))
     assert plan.size == expected.shape[1:]
     assert plan.factors == (float(scale), float(scale))
     # seen: 3.1e-5
@@ -220,13 +225,13 @@ def test_prepare_is_chainercv_s(shared, name):
 
 def test_wrong_number_of_channels():
     with pytest.raises(InputError, match="image: has 2 channels, the network takes 3"):
-        prepare(np.zeros((4, 5, 2), dtype=np.uint8), PLAIN, RELEASE)
+        prepare(np.zeros((4, 5, 2), dtype=np.uint8), PLAIN)
 
 
 def test_grey_is_three_equal_channels():
     grey = np.arange(20, dtype=np.uint8).reshape(4, 5, 1)
-    once, _ = prepare(grey, PLAIN, RELEASE)
-    thrice, _ = prepare(np.repeat(grey, 3, axis=2), PLAIN, RELEASE)
+    once, _ = prepare(grey, PLAIN)
+    thrice, _ = prepare(np.repeat(grey, 3, axis=2), PLAIN)
     assert torch.equal(once, thrice)
 
 
@@ -235,14 +240,14 @@ def test_other_channels_get_the_mean_of_the_means():
     assert with_channels(three, 3) is three
     five = with_channels(three, 5)
     assert five.mean == (110.0,) * 5 and five.std == (2.0,) * 5
-    pixels, _ = prepare(np.full((4, 6, 5), 112, dtype=np.uint8), five, RELEASE)
+    pixels, _ = prepare(np.full((4, 6, 5), 112, dtype=np.uint8), five)
     assert pixels.shape[0] == 5 and (pixels == 1.0).all()
 
 
 def test_collate_images_of_several_sizes():
     settings = replace(PLAIN, zoom=2.0)
     images = [random_image(h, w, seed=h) for h, w in ((10, 14), (12, 9), (10, 14))]
-    inputs = [prepare(i, settings, RELEASE) for i in images]
+    inputs = [prepare(i, settings) for i in images]
     batch = collate(inputs, [(10, 14), (12, 9), (10, 14)])
     assert batch.pixels.shape == (3, 3, 24, 28)
     assert batch.sizes.tolist() == [[20, 28], [24, 18], [20, 28]]

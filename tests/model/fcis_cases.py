@@ -6,6 +6,7 @@ import numpy as np
 
 from fcis.inference.preprocess import collate, prepare
 from fcis.model.build import build_model
+from fcis.recipe.conventions import conventions_of, with_conventions
 from fcis.recipe.named import named_recipe
 
 from .noise import draw_weights
@@ -14,13 +15,15 @@ SAMPLINGS = ("pool", "align", "native")
 SIZES = [(90, 120), (104, 72), (90, 120), (60, 133)]
 
 
-def tiny(num_classes=3, **changes):
+def tiny(num_classes=3, rows=None, **changes):
+    """The recipe `tiny`; new records in it have its rows of the conventions, but for `rows`."""
     recipe = replace(
         named_recipe("tiny").model,
         class_names=tuple(f"class {i}" for i in range(num_classes)),
         category_ids=tuple(range(11, 11 + num_classes)),
     )
-    return replace(recipe, **changes)
+    rows = {**conventions_of(recipe), **(rows or {})}
+    return with_conventions(replace(recipe, **changes), rows)
 
 
 def lively(recipe, seed=0):
@@ -45,7 +48,7 @@ def batch_of(sizes, recipe, seed=0):
         image = coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
         noise = rng.integers(-20, 20, image.shape)
         images.append(np.clip(image + noise, 0, 255).astype(np.uint8))
-    inputs = [prepare(i, recipe.preprocessing, recipe.conventions) for i in images]
+    inputs = [prepare(i, recipe.preprocessing) for i in images]
     return collate(inputs, list(sizes)), [
         collate([i], [s]) for i, s in zip(inputs, sizes, strict=True)
     ]

@@ -12,7 +12,9 @@ from .backbone_cases import SLIM, image_batch
 
 
 def test_unknown_kinds_are_refused():
-    with pytest.raises(InputError, match=r"backbone.network: expected one of resnet.*, got 'vit'"):
+    with pytest.raises(
+        InputError, match=r"^model\.backbone\.network: is 'vit', expected one of resnet"
+    ):
         build_backbone(replace(SLIM, network="vit"))
 
 

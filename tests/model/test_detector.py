@@ -7,18 +7,20 @@ import torch
 
 from fcis.model.detector import Detector
 from fcis.model.fcis import FCIS
-from fcis.recipe.conventions import PAPER
+from fcis.recipe.conventions import PAPER, with_conventions
 from fcis.recipe.types import BackboneRecipe, DetectionRecipe, ModelRecipe
 from fcis.structures import ImageBatch, Proposals, RoIMasks, RoIScores
 
-RECIPE = ModelRecipe(
-    class_names=("a", "b"),
-    category_ids=(5, 9),
-    backbone=BackboneRecipe(
-        depths=(1, 1, 1, 1), widths=(4, 4, 4, 4), block="basic", stem_width=4, norm="group"
+RECIPE = with_conventions(
+    ModelRecipe(
+        class_names=("a", "b"),
+        category_ids=(5, 9),
+        backbone=BackboneRecipe(
+            depths=(1, 1, 1, 1), widths=(4, 4, 4, 4), block="basic", stem_width=4, norm="group"
+        ),
+        detection=DetectionRecipe(nms=0.3, max_detections=10, drop_size=0.0),
     ),
-    detection=DetectionRecipe(nms=0.3, max_detections=10, drop_size=0.0),
-    conventions=replace(PAPER, sampling="align"),
+    {**PAPER, "sampling": "align"},
 )
 BATCH = ImageBatch(
     pixels=torch.zeros(1, 3, 64, 96),

@@ -11,7 +11,7 @@ from fcis.model import detector
 from fcis.model.build import build_model
 from fcis.model.soft_suppression import soft_scores
 from fcis.model.voting import vote
-from fcis.recipe.conventions import PAPER, RELEASE
+from fcis.recipe.conventions import PAPER, RELEASE, with_conventions
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import BackboneRecipe, HeadRecipe, ModelRecipe, Preprocessing, RPNRecipe
 from fcis.structures import OUTSIDE, ImageBatch, ScoreMaps
@@ -23,7 +23,7 @@ from .fcis_cases import SAMPLINGS, SIZES, assert_same, batch_of, lively, tiny
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_each_image_gets_its_own_detections(sampling):
-    recipe = tiny(conventions=replace(named_recipe("tiny").model.conventions, sampling=sampling))
+    recipe = tiny(rows={"sampling": sampling})
     model = lively(recipe)
     together, alone = batch_of(SIZES, recipe)
     found = model.detect(together)
@@ -39,7 +39,7 @@ def test_each_image_gets_its_own_detections(sampling):
 
 @pytest.mark.parametrize("conventions", [RELEASE, PAPER], ids=["release", "paper"])
 def test_zoomed_images_in_other_conventions(conventions):
-    recipe = tiny(conventions=conventions)
+    recipe = tiny(rows=conventions)
     recipe = replace(
         recipe, preprocessing=replace(recipe.preprocessing, short_side=96, long_side=150)
     )
@@ -157,13 +157,9 @@ def test_every_convention_reaches_the_result(change):
     rpn = RPNRecipe(
         channels=16, anchor_sizes=(24.0, 48.0), pre_nms=400, post_nms=200, nms=0.5, min_size=20.0
     )
-    recipe = replace(
-        base,
-        rpn=rpn,
-        preprocessing=replace(base.preprocessing, zoom=1.33),
-        conventions=RELEASE,
-    )
-    changed = replace(recipe, conventions=replace(RELEASE, **change))
+    recipe = replace(base, rpn=rpn, preprocessing=replace(base.preprocessing, zoom=1.33))
+    recipe = with_conventions(recipe, RELEASE)
+    changed = with_conventions(recipe, change)
     found = []
     for one in (recipe, changed, recipe):
         # 114 x 156 px: not a multiple of the stride
@@ -181,9 +177,8 @@ def test_every_convention_reaches_the_result(change):
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (2.0, 2.0), (0.5, 0.5), (2.0, 1.0)])
 def test_masks_lie_where_the_maps_say(sampling, scale):
     """Inside scores win in a known rectangle of the image, whatever its scale."""
-    recipe = tiny(1, head=HeadRecipe(reduction=8, k=1, out_size=28))
-    conventions = replace(recipe.conventions, sampling=sampling, round_rois=False)
-    model = build_model(replace(recipe, conventions=conventions))
+    rows = {"sampling": sampling, "round_rois": False}
+    model = build_model(tiny(1, rows, head=HeadRecipe(reduction=8, k=1, out_size=28)))
     size = (int(96 * scale[0]), int(128 * scale[1]))
     batch = ImageBatch(
         pixels=torch.zeros(1, 3, *size),
@@ -243,8 +238,8 @@ def test_fewer_detections():
 )
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_other_heads(num_classes, head, slots, sampling):
-    conventions = replace(RELEASE, sampling=sampling, box_slots=slots)
-    recipe = tiny(num_classes, head=head, conventions=conventions)
+    rows = {**RELEASE, "sampling": sampling, "box_slots": slots}
+    recipe = tiny(num_classes, rows, head=head)
     together, alone = batch_of(SIZES[:2], recipe)
     model = lively(recipe)
     found = model.detect(together)

@@ -10,7 +10,7 @@ from fcis.core.boxes import large_enough, to_original
 from fcis.inference.predictor import load_predictor
 from fcis.inference.preprocess import collate, prepare
 from fcis.model.joint import dense_grids, mask_rois, score_rois
-from fcis.recipe.conventions import CHAINERCV
+from fcis.recipe.conventions import CHAINERCV, MODEL_ROWS, conventions_of
 from fcis.structures import INSIDE, OUTSIDE, Proposals
 from fcis.weights.weights_file import read_info
 
@@ -25,7 +25,7 @@ def from_yx(array):
 def reference(reference_weights):
     """The reference network, converted by `fcis convert`, for small images."""
     recipe = read_info(reference_weights).model
-    assert recipe.conventions == CHAINERCV
+    assert conventions_of(recipe) == {name: CHAINERCV[name] for name in MODEL_ROWS}
     small = replace(recipe.preprocessing, short_side=128, long_side=224)
     resized = replace(recipe, preprocessing=small)
     return load_predictor(reference_weights, recipe=resized, fold=False).model
@@ -38,7 +38,7 @@ def read(shared, name):
 
 def input_of(file, recipe):
     image = np.ascontiguousarray(file["image_uint8"].transpose(1, 2, 0))
-    return collate([prepare(image, recipe.preprocessing, recipe.conventions)], [image.shape[:2]])
+    return collate([prepare(image, recipe.preprocessing)], [image.shape[:2]])
 
 
 def close(ours, golden, tolerance, *, but=0):

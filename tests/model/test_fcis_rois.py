@@ -7,8 +7,7 @@ import torch
 
 from fcis.ops import definition
 from fcis.ops.roi_sampling import AssemblyRule, RoIs
-from fcis.recipe.conventions import RELEASE
-from fcis.recipe.named import named_recipe
+from fcis.recipe.conventions import RELEASE, with_conventions
 
 from .fcis_cases import SAMPLINGS, SIZES, batch_of, lively, tiny
 
@@ -22,11 +21,8 @@ def rois_of(model, batch):
 
 def test_600_rois_the_first_300_from_the_rpn():
     base = tiny()
-    recipe = replace(
-        base,
-        rpn=replace(base.rpn, pre_nms=6000, post_nms=300),
-        conventions=replace(RELEASE, sampling="align"),
-    )
+    recipe = replace(base, rpn=replace(base.rpn, pre_nms=6000, post_nms=300))
+    recipe = with_conventions(recipe, {**RELEASE, "sampling": "align"})
     model = lively(recipe)
     together, _ = batch_of(SIZES[:1], recipe)
     proposals, _, (boxes, index, probabilities) = rois_of(model, together)
@@ -44,7 +40,7 @@ def test_600_rois_the_first_300_from_the_rpn():
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_second_pass_by_the_definition(sampling):
-    recipe = tiny(conventions=replace(named_recipe("tiny").model.conventions, sampling=sampling))
+    recipe = tiny(rows={"sampling": sampling})
     recipe = replace(recipe, rpn=replace(recipe.rpn, post_nms=6))
     model = lively(recipe)
     together, _ = batch_of(SIZES[1:3], recipe)
@@ -86,10 +82,10 @@ def test_one_pass():
 @pytest.mark.parametrize("padding", [False, True])
 def test_images_without_proposals(sampling, padding):
     base = tiny()
-    conventions = replace(base.conventions, sampling=sampling, pad_proposals=padding)
     # the smallest image has no box that large
     rpn = replace(base.rpn, anchor_sizes=(64.0, 96.0), min_size=61.0)
-    recipe = replace(base, rpn=rpn, conventions=conventions)
+    recipe = replace(base, rpn=rpn)
+    recipe = with_conventions(recipe, {"sampling": sampling, "pad_proposals": padding})
     model = lively(recipe)
     together, alone = batch_of(SIZES, recipe)
     found = model.detect(together)
@@ -113,13 +109,13 @@ def test_dropped_rois():
 
 
 def test_drop_size_is_in_the_resized_image():
-    base = tiny(rpn=replace(tiny().rpn, anchor_sizes=(96.0, 128.0)))
+    rpn = replace(tiny().rpn, anchor_sizes=(96.0, 128.0))
+    base = tiny(rows={"min_size_in_original": True}, rpn=rpn)
     zoomed = replace(base.preprocessing, zoom=2.0)
     recipe = replace(
         base,
         preprocessing=zoomed,
         detection=replace(base.detection, drop_size=70.0),
-        conventions=replace(base.conventions, min_size_in_original=True),
     )
     # 70 px of the original are more than any of these images has; of the resized one they are not
     together, _ = batch_of([(60, 66), (50, 64)], recipe)

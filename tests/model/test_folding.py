@@ -23,8 +23,7 @@ def network(**backbone):
         base,
         class_names=("a", "b"),
         category_ids=(1, 2),
-        backbone=replace(base.backbone, **backbone),
-        conventions=replace(base.conventions, stem_eps=0.1),
+        backbone=replace(base.backbone, stem_eps=0.1, **backbone),
     )
     model = build_model(recipe, seed=3).eval()
     generator = torch.Generator().manual_seed(0)

@@ -56,6 +56,10 @@ def tiny(**backbone):
     )
 
 
+def with_sampling(recipe, sampling):
+    return replace(recipe, head=replace(recipe.head, sampling=sampling))
+
+
 # The map itself
 
 
@@ -220,8 +224,7 @@ def test_folding_its_norm_changes_nothing(norm):
 def test_a_network_learns_with_it(source, sampling):
     """Losses are finite, and every weight of the finer layer's branch has a share in them."""
     base, scenes = named_recipe("tiny"), scene_dataset(2, 0, size=(96, 112))
-    conventions = replace(base.model.conventions, sampling=sampling)
-    model_recipe = replace(tiny(fusion=source), conventions=conventions)
+    model_recipe = with_sampling(tiny(fusion=source), sampling)
     augmentation = replace(base.training.augmentation, crop=96)
     training = replace(base.training, augmentation=augmentation)
     recipe = for_dataset(replace(base, model=model_recipe, training=training), scenes)
@@ -236,9 +239,7 @@ def test_a_network_learns_with_it(source, sampling):
 
 def test_rois_read_the_finer_grid():
     """A RoI of whole cells of the finer grid has the mean of what is there and nothing else."""
-    recipe = tiny(fusion="c2")
-    recipe = replace(recipe, conventions=replace(recipe.conventions, sampling="native"))
-    model = build_model(recipe).eval()
+    model = build_model(with_sampling(tiny(fusion="c2"), "native")).eval()
     batch = image_batch(torch.randn(1, 3, 64, 64))
     with torch.inference_mode():
         _, maps = model(batch)

@@ -16,7 +16,7 @@ from fcis.model.joint import (
 )
 from fcis.ops import definition
 from fcis.ops.roi_sampling import RoIs
-from fcis.recipe.conventions import PAPER, RELEASE
+from fcis.recipe.conventions import PAPER, RELEASE, with_conventions
 from fcis.recipe.types import BackboneRecipe, HeadRecipe, ModelRecipe
 from fcis.structures import INSIDE, OUTSIDE, RoIMasks, ScoreMaps
 
@@ -38,7 +38,7 @@ def maps_of(seed=0, k=3, num_classes=3):
 
 
 def with_sampling(sampling, **changes):
-    return replace(RECIPE, conventions=replace(RELEASE, sampling=sampling, **changes))
+    return with_conventions(RECIPE, {**RELEASE, "sampling": sampling, **changes})
 
 
 def test_rule_of_a_recipe():
@@ -47,7 +47,7 @@ def test_rule_of_a_recipe():
     port = replace(with_sampling("align", round_rois=False), backbone=BackboneRecipe(stride=8))
     rule = assembly_rule(port)
     assert (rule.stride, rule.sampling, rule.round_boxes) == (8, "align", False)
-    assert assembly_rule(replace(RECIPE, conventions=PAPER)).sampling == "native"
+    assert assembly_rule(with_conventions(RECIPE, PAPER)).sampling == "native"
     finer = replace(RECIPE, backbone=BackboneRecipe(fusion="c2"))
     assert assembly_rule(finer).stride == 4
 
@@ -165,7 +165,7 @@ def test_golden_head(file, turn):
         cells=torch.full((6, 2), 21),
         stride=16,
     )
-    recipe = ModelRecipe(head=HeadRecipe(k=1), conventions=replace(RELEASE, sampling="native"))
+    recipe = ModelRecipe(head=HeadRecipe(k=1, sampling="native"))
     boxes, index = torch.tensor([[0.0, 0, 336, 336]] * 6), torch.arange(6)
     scores = score_rois(maps, boxes, index, recipe)
     logits = torch.from_numpy(file[f"{turn}_cls_scores"][rows])

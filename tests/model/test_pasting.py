@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from fcis.model.pasting import enlarge, foreground, through_grid, tight_crop
-from fcis.recipe.conventions import RELEASE
 from fcis.recipe.types import DetectionRecipe
 from fcis.structures import MaskGrids
 
@@ -70,7 +69,7 @@ def test_a_mask_stored_as_finely_as_its_pixels_comes_back():
     mean = torch.zeros(2, 8, 9)
     mean[0, 2:5, 3:6] = torch.tensor([[0.9, 0.1, 0.6], [0.7, 0.8, 0.2], [0.0, 0.6, 0.9]])
     bits = foreground(mean, DETECTION, at_equal=True)
-    assert torch.equal(through_grid(mean, bits, 3, DETECTION, RELEASE), bits)
+    assert torch.equal(through_grid(mean, bits, 3, DETECTION), bits)
     # where nothing reaches the threshold nothing is stored
     assert not bits[1].any()
 
@@ -84,11 +83,9 @@ def test_what_lies_around_the_tight_box_does_not_matter():
     cut = (slice(None), slice(4, 25), slice(7, 31))
     assert bits[cut][0].any(dim=0)[[0, -1]].all() and bits[cut][0].any(dim=1)[[0, -1]].all()
     for at_equal in (False, True):
-        conventions = replace(RELEASE, stored_at_equal=at_equal)
-        whole = through_grid(mean, bits, 21, DETECTION, conventions)
-        assert torch.equal(
-            whole[cut], through_grid(mean[cut], bits[cut], 21, DETECTION, conventions)
-        )
+        recipe = replace(DETECTION, stored_at_equal=at_equal)
+        whole = through_grid(mean, bits, 21, recipe)
+        assert torch.equal(whole[cut], through_grid(mean[cut], bits[cut], 21, recipe))
         assert whole.sum() == whole[cut].sum() > 50
 
 

@@ -13,7 +13,7 @@ from fcis.model.build import build_model
 from fcis.model.folding import fold_norms
 from fcis.model.norms import FrozenBatchNorm
 from fcis.model.precision import compile_maps, to_precision
-from fcis.recipe.conventions import RELEASE
+from fcis.recipe.conventions import RELEASE, with_conventions
 from fcis.recipe.named import named_recipe
 from fcis.structures import ImageBatch
 
@@ -25,8 +25,8 @@ def network(norm="frozen", sampling="align"):
         class_names=("a", "b"),
         category_ids=(1, 2),
         backbone=replace(base.backbone, norm=norm, frozen_stages=0),
-        conventions=replace(RELEASE, sampling=sampling),
     )
+    recipe = with_conventions(recipe, {**RELEASE, "sampling": sampling})
     return build_model(recipe, seed=1).eval()
 
 

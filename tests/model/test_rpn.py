@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from fcis.model.rpn import RPN, anchor_grid, anchor_shapes, suppress
-from fcis.recipe.conventions import RELEASE
 from fcis.structures import Features
 
 from .rpn_cases import COCO, boxes, from_yx
@@ -87,7 +86,7 @@ def features(c4, cells=None, stride=16):
 
 
 def test_channels():
-    rpn = RPN(6, recipe=replace(COCO, channels=8), conventions=RELEASE)
+    rpn = RPN(6, recipe=replace(COCO, channels=8))
     assert [tuple(layer.weight.shape) for layer in (rpn.conv, rpn.scores, rpn.deltas)] == [
         (8, 6, 3, 3),
         (24, 8, 1, 1),
@@ -111,7 +110,7 @@ def test_channels():
 
 def test_output_is_that_of_the_layers():
     torch.manual_seed(0)
-    rpn = RPN(6, recipe=replace(COCO, channels=8), conventions=RELEASE)
+    rpn = RPN(6, recipe=replace(COCO, channels=8))
     for layer in (rpn.conv, rpn.scores, rpn.deltas):
         torch.nn.init.normal_(layer.weight)
     c4 = torch.randn(2, 6, 4, 3)
@@ -126,7 +125,7 @@ def test_output_is_that_of_the_layers():
 
 def test_first_weights():
     torch.manual_seed(1)
-    rpn = RPN(64, recipe=replace(COCO, channels=64), conventions=RELEASE)
+    rpn = RPN(64, recipe=replace(COCO, channels=64))
     for layer in (rpn.conv, rpn.scores, rpn.deltas):
         assert layer.weight.std().item() == pytest.approx(0.01, rel=0.1)
         assert not layer.bias.any()

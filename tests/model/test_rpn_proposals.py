@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from fcis.model.rpn import anchor_grid, anchor_shapes, find_proposals, numbers_kept
-from fcis.recipe.conventions import CHAINERCV, RELEASE
+from fcis.recipe.conventions import CHAINERCV, RELEASE, with_conventions
 from fcis.recipe.types import RPNRecipe
 from fcis.structures import RPNOutput
 
 from .rpn_cases import COCO, boxes, from_yx
 
 # whole grid, no padding: nothing but scores, sizes and overlaps decides
-PLAIN = replace(RELEASE, proposal_grid="full", pad_proposals=False)
+PLAIN = {**RELEASE, "proposal_grid": "full", "pad_proposals": False}
 
 
 def output_of(anchors, scores, deltas=None, *, cells=None, stride=16):
@@ -33,8 +33,8 @@ def output_of(anchors, scores, deltas=None, *, cells=None, stride=16):
 
 
 def proposals(output, size=(200, 300), scale=1.0, *, recipe=COCO, conventions=PLAIN):
-    sizes = torch.tensor([size], dtype=torch.float32)
-    return find_proposals(output, sizes, torch.tensor([[scale, scale]]), recipe, conventions)
+    sizes, scales = torch.tensor([size], dtype=torch.float32), torch.tensor([[scale, scale]])
+    return find_proposals(output, sizes, scales, with_conventions(recipe, conventions))
 
 
 SEPARATE = boxes((0, 0, 40, 40), (100, 0, 140, 40), (200, 0, 240, 40))
@@ -60,7 +60,7 @@ def test_boxes_carry_the_gradient_of_the_deltas():
     output = output_of(SEPARATE, [0.2, 0.9, 0.4])
     output.deltas.requires_grad_()
     sizes = torch.tensor([[200.0, 300.0]])
-    arguments = (output, sizes, torch.ones(1, 2), RPNRecipe(), RELEASE)
+    arguments = (output, sizes, torch.ones(1, 2), RPNRecipe())
     traced = find_proposals(*arguments)
     assert not traced.objectness.requires_grad
     (gradient,) = torch.autograd.grad(traced.boxes[0, 2], output.deltas)
@@ -74,7 +74,7 @@ def test_rank():
     output = replace(output_of(SEPARATE[:2], [0.5, 0.5]), logits=logits)
     found = proposals(output)
     assert torch.equal(found.boxes, SEPARATE[[1, 0]])
-    port = proposals(output, conventions=replace(PLAIN, proposal_rank="logit"))
+    port = proposals(output, conventions={**PLAIN, "proposal_rank": "logit"})
     assert torch.equal(port.boxes, SEPARATE[[0, 1]])
     # what is handed on is a probability all the same
     torch.testing.assert_close(port.objectness, found.objectness.flip(0))
@@ -106,7 +106,7 @@ def test_larger_images_keep_more():
     apart, one = output_of(SEPARATE, [0.2, 0.9, 0.4]), replace(few, post_nms=1)
     assert [found(apart, rows, one) for rows in (20, 40, 80, 120)] == [1, 1, 2, 3]
     assert found(apart, 120, replace(one, nms_area=0.0)) == 1
-    padded = replace(PLAIN, pad_proposals=True)
+    padded = {**PLAIN, "pad_proposals": True}
     assert len(proposals(apart, size=(160, 250), recipe=one, conventions=padded).boxes) == 4
 
 
@@ -120,7 +120,7 @@ def test_numbers_of_each_image_of_a_batch():
 def test_suppression_at_equal_in_proposals():
     pair = output_of(boxes((0, 0, 10, 10), (0, 0, 10, 7)), [0.9, 0.8])
     assert len(proposals(pair).boxes) == 2
-    assert len(proposals(pair, conventions=replace(PLAIN, nms_at_equal=True)).boxes) == 1
+    assert len(proposals(pair, conventions={**PLAIN, "nms_at_equal": True}).boxes) == 1
 
 
 def test_whole_cells():
@@ -129,7 +129,7 @@ def test_whole_cells():
     scores = torch.arange(1, 13) / 20
     full = proposals(output_of(grid, scores), size=(40, 56), recipe=COCO)
     assert len(full.boxes) == 12
-    whole = replace(PLAIN, proposal_grid="whole-cells")
+    whole = {**PLAIN, "proposal_grid": "whole-cells"}
     found = proposals(output_of(grid, scores), size=(40, 56), conventions=whole)
     expected = grid[:2, :3].reshape(-1, 4).flip(0)
     assert torch.equal(found.boxes, expected)
@@ -147,7 +147,7 @@ def test_cells_of_other_images_are_left_out():
 
 
 def test_padding_repeats_survivors():
-    padded = replace(PLAIN, pad_proposals=True)
+    padded = {**PLAIN, "pad_proposals": True}
     some = replace(COCO, post_nms=7)
     output = output_of(SEPARATE, [0.2, 0.9, 0.4])
     found = proposals(output, recipe=some, conventions=padded)
@@ -159,7 +159,7 @@ def test_padding_repeats_survivors():
 
 @pytest.mark.parametrize("padding", [False, True])
 def test_no_survivor(padding):
-    convention = replace(PLAIN, pad_proposals=padding)
+    convention = {**PLAIN, "pad_proposals": padding}
     output = output_of(SEPARATE, [0.2, 0.9, 0.4])
     found = proposals(output, recipe=replace(COCO, min_size=41.0), conventions=convention)
     assert found.boxes.shape == (0, 4)
@@ -174,7 +174,7 @@ def test_no_survivor(padding):
 def test_minimum_size(in_original, scale, kept):
     sides = (31.0, 20.0, 16.0, 15.0)
     row = boxes(*((100 * i, 0, 100 * i + s, s) for i, s in enumerate(sides)))
-    conventions = replace(PLAIN, min_size_in_original=in_original)
+    conventions = {**PLAIN, "min_size_in_original": in_original}
     recipe = replace(COCO, min_size=15.5)
     output = output_of(row, [0.9, 0.8, 0.7, 0.6])
     found = proposals(output, (200, 400), scale, recipe=recipe, conventions=conventions)
@@ -193,9 +193,8 @@ def test_images_of_a_batch_are_independent():
         stride=16,
     )
     scales = torch.tensor([[1.0, 1.0], [2.0, 2.0], [0.5, 0.5]])
-    conventions = replace(RELEASE, min_size_in_original=True)
-    recipe = replace(COCO, min_size=8.0, post_nms=40)
-    together = find_proposals(output, sizes, scales, recipe, conventions)
+    recipe = replace(COCO, min_size=8.0, post_nms=40, min_size_in_original=True)
+    together = find_proposals(output, sizes, scales, recipe)
     assert together.image_index.tolist() == [0] * 40 + [1] * 40 + [2] * 40
     for i in range(3):
         alone = find_proposals(
@@ -208,7 +207,6 @@ def test_images_of_a_batch_are_independent():
             sizes[[i]],
             scales[[i]],
             recipe,
-            conventions,
         )
         mine = together.image_index == i
         assert torch.equal(together.boxes[mine], alone.boxes)

@@ -12,7 +12,7 @@ from torch import nn
 
 from fcis.model.backbones import build_backbone
 from fcis.model.fcis import FCIS
-from fcis.recipe.conventions import CHAINERCV
+from fcis.recipe.conventions import CHAINERCV, with_conventions
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import BackboneRecipe
 from fcis.weights.foreign.mapping import chainercv_names, official_head_names, official_names
@@ -151,7 +151,7 @@ def reference(shared, tmp_path_factory):
     with np.load(path) as file:
         state = {ours: torch.from_numpy(file[theirs]) for ours, theirs in names.items()}
     path.unlink()
-    backbone = build_backbone(BackboneRecipe(), stem_eps=CHAINERCV.stem_eps)
+    backbone = build_backbone(with_conventions(BackboneRecipe(), CHAINERCV))
     backbone.load_state_dict(state)
     return backbone
 

@@ -10,7 +10,7 @@ from fcis.model.vote_counting import (
     count_in_turn,
     count_together,
 )
-from fcis.recipe.conventions import PAPER, RELEASE
+from fcis.recipe.conventions import PAPER, RELEASE, with_conventions
 from fcis.recipe.types import DetectionRecipe
 from fcis.structures import MaskGrids, Selection
 
@@ -46,8 +46,7 @@ def ballot_of(conventions, *, detections=12, votes=50, grids=30, seed=0):
         grids=found,
         windows=windows,
         grid_of=grid_of,
-        recipe=DETECTION,
-        conventions=conventions,
+        recipe=with_conventions(DETECTION, conventions),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from fcis.model import vote_counting as counting
 from fcis.model import voting
 from fcis.model.voting import whole_pixels
-from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE
+from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE, with_conventions
 from fcis.recipe.types import DetectionRecipe
 from fcis.structures import MaskGrids, Selection
 
@@ -42,20 +42,20 @@ def slow_nms(boxes, scores, candidates, threshold, at_equal):
     return kept
 
 
-def slow_select(boxes, probs, recipe, conventions):
+def slow_select(boxes, probs, recipe):
     """(RoI, label, score) of each detection, best first."""
     n, classes = probs.shape
     found = []
-    if conventions.assignment == "best-category":
+    if recipe.assignment == "best-category":
         best = [1 + int(np.argmax(p[1:])) for p in probs]
         scores = [p[b] for p, b in zip(probs, best, strict=True)]
         candidates = [i for i in range(n) if scores[i] >= recipe.min_score]
-        kept = slow_nms(boxes, scores, candidates, recipe.nms, conventions.nms_at_equal)
+        kept = slow_nms(boxes, scores, candidates, recipe.nms, recipe.nms_at_equal)
         found = [(i, best[i], scores[i]) for i in kept]
     else:
         for label in range(1, classes):
             # all RoIs take part; those below the least score are left out afterwards
-            kept = slow_nms(boxes, probs[:, label], range(n), recipe.nms, conventions.nms_at_equal)
+            kept = slow_nms(boxes, probs[:, label], range(n), recipe.nms, recipe.nms_at_equal)
             found += [(i, label, probs[i, label]) for i in kept]
         found = [f for f in found if f[2] >= recipe.min_score]
     return sorted(found, key=lambda f: -f[2])[: recipe.max_detections]
@@ -86,15 +86,15 @@ def slow_enlarge(grid, size):
     return image
 
 
-def reaches(values, recipe, conventions):
-    if conventions.foreground_at_equal:
+def reaches(values, recipe):
+    if recipe.foreground_at_equal:
         return values >= recipe.mask_threshold
     return values > recipe.mask_threshold
 
 
-def slow_store(mean, recipe, conventions, grid_size):
+def slow_store(mean, recipe, grid_size):
     """The mean as its tight box holds it with grid_size samples a side, enlarged again."""
-    rows, columns = np.nonzero(reaches(mean, recipe, conventions))
+    rows, columns = np.nonzero(reaches(mean, recipe))
     if len(rows) == 0:
         return np.zeros_like(mean)
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
@@ -111,44 +111,44 @@ def slow_store(mean, recipe, conventions, grid_size):
     return slow_enlarge(Grid(values=stored, extent=box, window=box), mean.shape)
 
 
-def slow_masks(boxes, probs, grid_at, recipe, conventions, *, size=IMAGE, grid_size=21):
+def slow_masks(boxes, probs, grid_at, recipe, *, size=IMAGE, grid_size=21):
     """(label, score, values over the image whose foreground is the mask) of each detection."""
     found = []
-    for roi, label, score in slow_select(boxes, probs, recipe, conventions):
+    for roi, label, score in slow_select(boxes, probs, recipe):
         overlaps = [slow_iou(boxes[roi], b) for b in boxes]
         limit = np.float32(recipe.merge_iou)
         voters = [
             i
             for i, overlap in enumerate(overlaps)
-            if overlap > limit or (conventions.merge_at_equal and overlap == limit)
+            if overlap > limit or (recipe.merge_at_equal and overlap == limit)
         ]
         total = sum(probs[i, label] for i in voters)
         mean = np.zeros(size)
         for i in voters:
             category = label
-            if conventions.mask_category == "best-any":
+            if recipe.mask_category == "best-any":
                 category = int(np.argmax(probs[i]))
-            if conventions.mask_category == "best-foreground":
+            if recipe.mask_category == "best-foreground":
                 category = 1 + int(np.argmax(probs[i, 1:]))
             mask = slow_enlarge(grid_at(i, category), size)
-            if conventions.vote == "binary":
-                mask = reaches(mask, recipe, conventions).astype(float)
+            if recipe.vote == "binary":
+                mask = reaches(mask, recipe).astype(float)
             mean += mask * probs[i, label] / total
-        if conventions.store_grid:
-            mean = slow_store(mean, recipe, conventions, grid_size)
+        if recipe.store_grid:
+            mean = slow_store(mean, recipe, grid_size)
         found.append((label, score, mean))
     return found
 
 
 def compare(boxes, probs, grids, recipe, conventions, *, grid_size=21):
     """Check every detection against the slow reference and return how many masks there are."""
+    recipe = with_conventions(recipe, conventions)
     selection, crops = run(boxes, probs, grids, recipe, conventions, grid_size=grid_size)
     expected = slow_masks(
         boxes.double().numpy(),
         probs.double().numpy(),
         lambda roi, category: grids[roi, category],
         recipe,
-        conventions,
         grid_size=grid_size,
     )
     assert len(crops) == len(expected)
@@ -157,10 +157,10 @@ def compare(boxes, probs, grids, recipe, conventions, *, grid_size=21):
     for crop, (_, _, values) in zip(crops, expected, strict=True):
         sure = np.abs(values - recipe.mask_threshold) > UNSURE
         assert sure.mean() > 0.95
-        at_equal = conventions.foreground_at_equal
-        if conventions.store_grid:
-            at_equal = at_equal and conventions.stored_at_equal
-        mask = reaches(values, recipe, replace(conventions, foreground_at_equal=at_equal))
+        at_equal = recipe.foreground_at_equal
+        if recipe.store_grid:
+            at_equal = at_equal and recipe.stored_at_equal
+        mask = reaches(values, replace(recipe, foreground_at_equal=at_equal))
         assert (paste(crop) == mask)[sure].all()
         if crop is not None:
             assert crop.bits[[0, -1]].any(axis=1).all()
@@ -175,7 +175,7 @@ def compare(boxes, probs, grids, recipe, conventions, *, grid_size=21):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_random_cases(name, seed):
     conventions = SETTINGS[name]
-    case = random_case(seed, native=conventions.sampling == "native")
+    case = random_case(seed, native=conventions["sampling"] == "native")
     recipe = replace(DETECTION, min_score=0.05, max_detections=24)
     assert compare(*case, recipe, conventions) > 5
 
@@ -193,7 +193,7 @@ def test_other_numbers(native):
 @pytest.mark.parametrize("conventions", [RELEASE, PAPER], ids=["release", "paper"])
 @pytest.mark.parametrize("bound", [1, 700, 5000])
 def test_chunks_change_nothing(monkeypatch, conventions, bound):
-    native = conventions.sampling == "native"
+    native = conventions["sampling"] == "native"
     case = random_case(3, count=40, native=native)
     recipe = replace(DETECTION, min_score=0.02)
     _, whole = run(*case, recipe, conventions)
@@ -221,7 +221,7 @@ def test_order_of_the_rois_does_not_matter():
 
 def golden_case(file):
     boxes = torch.from_numpy(np.ascontiguousarray(file["bbox"][:, [1, 0, 3, 2]]))
-    windows = whole_pixels(boxes, by_edges=CHAINERCV.box_rounding == "edge").tolist()
+    windows = whole_pixels(boxes, by_edges=CHAINERCV["box_rounding"] == "edge").tolist()
     probs = torch.from_numpy(file["cls_prob"])
     grids = {}
     for i, (values, window) in enumerate(zip(file["seg_prob"], windows, strict=True)):
@@ -287,7 +287,6 @@ def test_golden_mask_aggregation(shared):
         windows=windows,
         grid_of=torch.arange(3),
         recipe=replace(DETECTION, mask_threshold=float(file["binary_thresh"])),
-        conventions=RELEASE,
     )
     whole = torch.tensor([[0, 0, 70, 50]])
     mean = counting._mean_of_votes(ballot, whole, torch.tensor([0]), (50, 70))[0].numpy()
@@ -296,10 +295,8 @@ def test_golden_mask_aggregation(shared):
     rows, columns = np.nonzero(mean >= 0.4)
     tight = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
     assert tight == (top, left, bottom, right)
-    sure = replace(DETECTION, mask_score=True)
-    crops, certainty = voting.vote(
-        selection, grids, windows, torch.arange(3), sure, DIRECT, grid_size=21
-    )
+    sure = replace(DETECTION, mask_score=True, store_grid=False)
+    crops, certainty = voting.vote(selection, grids, windows, torch.arange(3), sure, grid_size=21)
     inside = file["cv2_mask"][0] >= 0.4
     assert (crops[0].bits == inside).all()
     assert certainty == pytest.approx(file["cv2_mask"][0][inside].mean(), abs=1e-6)

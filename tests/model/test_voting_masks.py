@@ -84,33 +84,33 @@ def test_binary_votes_or_probabilities():
     # mean probability 0.5 * 0.45 + 0.5 * 0.1 = 0.275; of the binary masks it is 0.5
     case = two_voters(0.45, 0.1, (0.6, 0.6))
     assert run(*case)[1][0].bits.all()
-    assert run(*case, conventions=replace(RELEASE, vote="probability"))[1] == [None]
+    assert run(*case, conventions={**RELEASE, "vote": "probability"})[1] == [None]
     # 0.9 * 0.3 + 0.1 * 1.0 = 0.37 and 0.1: neither; 0.6 * 0.3 + 0.4 * 1 = 0.58 and 0.4
     case = two_voters(0.3, 1.0, (0.9, 0.1))
     assert run(*case)[1] == [None]
     case = two_voters(0.3, 1.0, (0.9, 0.3))
     assert run(*case)[1] == [None]
-    assert run(*case, conventions=replace(RELEASE, vote="probability"))[1][0].bits.all()
+    assert run(*case, conventions={**RELEASE, "vote": "probability"})[1][0].bits.all()
 
 
 def test_foreground_at_exactly_the_threshold():
     recipe = replace(DETECTION, mask_threshold=0.5)
-    for conventions in (DIRECT, RELEASE, replace(DIRECT, vote="probability")):
+    for conventions in (DIRECT, RELEASE, {**DIRECT, "vote": "probability"}):
         case = two_voters(0.5, 0.5, (0.6, 0.3))
         assert run(*case, recipe, conventions)[1][0].bits.all()
-        above = replace(conventions, foreground_at_equal=False)
+        above = {**conventions, "foreground_at_equal": False}
         assert run(*case, recipe, above)[1] == [None]
 
 
 def test_stored_mask_at_exactly_the_threshold():
     # the binary votes of the second RoI are half of the weight: the voted mask is 0.5 everywhere
     recipe = replace(DETECTION, mask_threshold=0.5)
-    above = replace(RELEASE, stored_at_equal=False)
+    above = {**RELEASE, "stored_at_equal": False}
     case = two_voters(0.0, 1.0, (0.6, 0.6))
     assert run(*case, recipe)[1][0].bits.all()
     assert run(*case, recipe, above)[1] == [None]
     # what is not stored is not enlarged again
-    direct = replace(above, store_grid=False)
+    direct = {**above, "store_grid": False}
     assert run(*case, recipe, direct)[1][0].bits.all()
 
 

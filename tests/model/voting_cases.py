@@ -1,20 +1,20 @@
 """Boxes, probabilities and masks of RoIs, and what they are voted into."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from fcis.model import voting
 from fcis.model.voting import select, voting_pairs, whole_pixels
-from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE
+from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE, with_conventions
 from fcis.recipe.types import DetectionRecipe
 from fcis.structures import MaskGrids
 
 DETECTION = DetectionRecipe()
 # every detection keeps its own mask alone, as finely as pixels are
-DIRECT = replace(RELEASE, store_grid=False)
+DIRECT = {**RELEASE, "store_grid": False}
 IMAGE = (36, 44)  # height, width
 
 
@@ -88,10 +88,11 @@ def mask_grids(grids, rois, classes):
 
 
 def run(boxes, probs, grids, recipe=DETECTION, conventions=RELEASE, *, grid_size=21):
-    selection = select(boxes, probs, recipe, conventions)
-    rois, classes, grid_of = voting_pairs(selection, probs, conventions)
+    recipe = with_conventions(recipe, conventions)
+    selection = select(boxes, probs, recipe)
+    rois, classes, grid_of = voting_pairs(selection, probs, recipe)
     found = mask_grids(grids, rois, classes)
-    crops, _ = voting.vote(selection, *found, grid_of, recipe, conventions, grid_size=grid_size)
+    crops, _ = voting.vote(selection, *found, grid_of, recipe, grid_size=grid_size)
     return selection, crops
 
 
@@ -99,10 +100,10 @@ SETTINGS = {
     "release": RELEASE,
     "paper": PAPER,
     "port": CHAINERCV,
-    "scratch": replace(RELEASE, vote="probability", store_grid=False),
-    "paper but stored": replace(PAPER, store_grid=True),
-    "release but best category": replace(RELEASE, assignment="best-category"),
-    "release but voted": replace(RELEASE, mask_category="voted", foreground_at_equal=False),
+    "scratch": {**RELEASE, "vote": "probability", "store_grid": False},
+    "paper but stored": {**PAPER, "store_grid": True},
+    "release but best category": {**RELEASE, "assignment": "best-category"},
+    "release but voted": {**RELEASE, "mask_category": "voted", "foreground_at_equal": False},
 }
 
 

@@ -5,7 +5,6 @@ tests, cannot be traced by `torch.compile`.
 """
 
 import sys
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from fcis.model.joint import mask_rois, score_rois
 from fcis.ops.assembly import OPERATORS
 from fcis.ops.roi_sampling import RoIs
-from fcis.recipe.types import Conventions, HeadRecipe, ModelRecipe
+from fcis.recipe.types import HeadRecipe, ModelRecipe
 from fcis.structures import ScoreMaps
 
 CELLS = torch.tensor([[3, 3], [2, 4]])
@@ -38,9 +37,7 @@ class Joint(nn.Module):
 
     def __init__(self, sampling: str) -> None:
         super().__init__()
-        self.recipe = ModelRecipe(
-            head=HeadRecipe(k=2, out_size=4), conventions=replace(Conventions(), sampling=sampling)
-        )
+        self.recipe = ModelRecipe(head=HeadRecipe(k=2, out_size=4, sampling=sampling))
 
     def forward(
         self, maps: Tensor, box_maps: Tensor, boxes: Tensor, index: Tensor, classes: Tensor

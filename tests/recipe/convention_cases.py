@@ -5,11 +5,11 @@ of the paper.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from fcis.recipe.conventions import Conventions
+from fcis.recipe.conventions import Rows
 
 from .convention_stages import (
     AGAINST,
@@ -41,11 +41,11 @@ from .convention_stages import (
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One field: what each of its values gives where they differ, and all where they do not."""
+    """One row: what each of its values gives where they differ, and all where they do not."""
 
-    apart: Callable[[Conventions], object]
+    apart: Callable[[Rows], object]
     expected: dict[object, object]
-    same: Callable[[Conventions], object]
+    same: Callable[[Rows], object]
     common: object
     context: dict[str, object] | None = None
 
@@ -218,7 +218,7 @@ CASES = {
         expected={True: 16, False: None},
         same=lambda c: (
             voted(c, AGAINST, [0.7, 0.6], threshold=0.5),
-            voted(replace(c, store_grid=False), AGAINST, [0.6, 0.6], threshold=0.5),
+            voted({**c, "store_grid": False}, AGAINST, [0.6, 0.6], threshold=0.5),
         ),
         common=(16, 16),
     ),

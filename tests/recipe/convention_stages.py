@@ -11,6 +11,7 @@ from fcis.model.fcis import FCIS
 from fcis.model.joint import score_rois
 from fcis.model.rpn import find_proposals
 from fcis.model.voting import select, vote, voting_pairs
+from fcis.recipe.conventions import with_conventions
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import (
     BackboneRecipe,
@@ -33,7 +34,7 @@ def boxes_of(*rows):
     return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
 
 
-def tiny(conventions, *, slots=None):
+def tiny(conventions):
     """A network of one category with one part and four samples a side."""
     recipe = replace(
         named_recipe("tiny").model,
@@ -41,10 +42,9 @@ def tiny(conventions, *, slots=None):
         category_ids=(1,),
         head=HeadRecipe(reduction=4, k=1, out_size=4),
         detection=DetectionRecipe(drop_size=0.1),
-        conventions=conventions,
     )
     torch.manual_seed(0)
-    return FCIS(recipe)
+    return FCIS(with_conventions(recipe, conventions))
 
 
 def scored(box, conventions, *, out_size):
@@ -57,7 +57,7 @@ def scored(box, conventions, *, out_size):
         cells=torch.tensor([[1, 3]]),
         stride=16,
     )
-    recipe = ModelRecipe(head=HeadRecipe(k=1, out_size=out_size), conventions=conventions)
+    recipe = with_conventions(ModelRecipe(head=HeadRecipe(k=1, out_size=out_size)), conventions)
     scores = score_rois(maps, boxes_of(box), torch.tensor([0]), recipe)
     return scores.class_logits.item()
 
@@ -65,7 +65,7 @@ def scored(box, conventions, *, out_size):
 def box_maps(conventions, *, second):
     """Channels of the box branch, and what it puts out where slots hold 1 and `second`."""
     head = tiny(conventions).head
-    slots = torch.tensor([1.0, second])[-conventions.box_slots :]
+    slots = torch.tensor([1.0, second])[-conventions["box_slots"] :]
     with torch.no_grad():
         head.boxes.weight.zero_()
         head.boxes.bias.copy_(slots.repeat_interleave(4))
@@ -81,8 +81,8 @@ def box_maps(conventions, *, second):
 
 def stem(conventions, variance):
     """What conv1's and conv2_x's first normalisation multiply by, all else being neutral."""
-    recipe = replace(tiny(conventions).recipe, backbone=BackboneRecipe(widths=(4, 4, 4, 4)))
-    recipe = replace(recipe, backbone=replace(recipe.backbone, depths=(1, 1, 1, 1)))
+    slim = BackboneRecipe(depths=(1, 1, 1, 1), widths=(4, 4, 4, 4))
+    recipe = replace(tiny(conventions).recipe, backbone=with_conventions(slim, conventions))
     backbone = FCIS(recipe).backbone
     found = []
     for norm in (backbone.bn1, backbone.get_submodule("layer1.0.bn1")):
@@ -93,10 +93,8 @@ def stem(conventions, variance):
 
 
 def anchors(conventions, ratio):
-    model = tiny(conventions)
-    recipe = replace(
-        model.recipe, rpn=RPNRecipe(channels=4, anchor_sizes=(32.0,), anchor_ratios=(ratio,))
-    )
+    rpn = RPNRecipe(channels=4, anchor_sizes=(32.0,), anchor_ratios=(ratio,))
+    recipe = replace(tiny(conventions).recipe, rpn=with_conventions(rpn, conventions))
     return FCIS(recipe).rpn.get_buffer("anchor_shapes").tolist()
 
 
@@ -114,8 +112,8 @@ def proposed(conventions, boxes, logits, *, size=(200, 300), scale=1.0, **recipe
         stride=16,
     )
     sizes, scales = torch.tensor([size], dtype=torch.float32), torch.tensor([[scale, scale]])
-    recipe = RPNRecipe(**{"min_size": 0.1, **recipe})
-    return find_proposals(output, sizes, scales, recipe, conventions).boxes.tolist()
+    rpn = with_conventions(RPNRecipe(**{"min_size": 0.1, **recipe}), conventions)
+    return find_proposals(output, sizes, scales, rpn).boxes.tolist()
 
 
 PLAIN = {"proposal_grid": "full", "pad_proposals": False}
@@ -127,16 +125,17 @@ def on_grid(conventions, size):
     y, x = torch.meshgrid(torch.arange(3.0) * 16, torch.arange(4.0) * 16, indexing="ij")
     corners = torch.stack([x, y], dim=-1)[:, :, None]
     boxes = torch.cat([corners, corners + 4], dim=-1)
-    chosen = replace(conventions, pad_proposals=False)
-    return len(proposed(chosen, boxes, list(range(12)), size=size))
+    unpadded = {**conventions, "pad_proposals": False}
+    return len(proposed(unpadded, boxes, list(range(12)), size=size))
 
 
 def suppressed(conventions, share):
     """How many of two boxes remain, of which one covers a share of the other: RPN and head."""
     pair = boxes_of((0, 0, 10, 10), (0, 0, 10, 10 * share))
-    first = len(proposed(replace(conventions, **PLAIN), pair, [2, 1], nms=0.5))
+    first = len(proposed({**conventions, **PLAIN}, pair, [2, 1], nms=0.5))
     probabilities = torch.tensor([[0.1, 0.9], [0.2, 0.8]])
-    return first, len(select(pair, probabilities, DetectionRecipe(nms=0.5), conventions).rois)
+    recipe = with_conventions(DetectionRecipe(nms=0.5), conventions)
+    return first, len(select(pair, probabilities, recipe).rois)
 
 
 def image_of(size, scale=1.0):
@@ -186,13 +185,15 @@ def pairs(conventions, rows):
     """The RoIs and categories whose masks are needed, of RoIs in one place."""
     probabilities = torch.tensor(rows)
     boxes = boxes_of((0, 0, 10, 10)).repeat(len(rows), 1)
-    selection = select(boxes, probabilities, DetectionRecipe(), conventions)
-    rois, classes, _ = voting_pairs(selection, probabilities, conventions)
+    recipe = with_conventions(DetectionRecipe(), conventions)
+    selection = select(boxes, probabilities, recipe)
+    rois, classes, _ = voting_pairs(selection, probabilities, recipe)
     return sorted(zip(rois.tolist(), classes.tolist(), strict=True))
 
 
 def labels(conventions, row):
-    found = select(boxes_of((0, 0, 9, 9)), torch.tensor([row]), DetectionRecipe(), conventions)
+    recipe = with_conventions(DetectionRecipe(), conventions)
+    found = select(boxes_of((0, 0, 9, 9)), torch.tensor([row]), recipe)
     return found.labels.tolist()
 
 
@@ -200,9 +201,9 @@ def voted(conventions, values, scores, *, threshold=0.4, grid_size=1, height=4.0
     """The mask of the best of two RoIs, the second `height` of 4 px high; None for no mask."""
     boxes = boxes_of((0, 0, 4, 4), (0, 0, 4, height))[: len(scores)]
     probabilities = torch.tensor([[1 - s, s] for s in scores])
-    recipe = DetectionRecipe(mask_threshold=threshold)
-    selection = select(boxes, probabilities, recipe, conventions)
-    rois, _, grid_of = voting_pairs(selection, probabilities, conventions)
+    recipe = with_conventions(DetectionRecipe(mask_threshold=threshold), conventions)
+    selection = select(boxes, probabilities, recipe)
+    rois, _, grid_of = voting_pairs(selection, probabilities, recipe)
     values = torch.from_numpy(np.array(values, dtype=np.float32))
     grids = MaskGrids(
         values=values[rois],
@@ -210,9 +211,7 @@ def voted(conventions, values, scores, *, threshold=0.4, grid_size=1, height=4.0
         extents=boxes[:1].expand(len(rois), 4),
     )
     windows = boxes[:1].long().expand(len(rois), 4)
-    (crop, *_), _ = vote(
-        selection, grids, windows, grid_of, recipe, conventions, grid_size=grid_size
-    )
+    (crop, *_), _ = vote(selection, grids, windows, grid_of, recipe, grid_size=grid_size)
     return None if crop is None else crop.bits.sum().item()
 
 
@@ -222,12 +221,12 @@ AGAINST = [[[1.0]], [[0.0]]]
 def resized(conventions, zoom):
     settings = Preprocessing(short_side=0, long_side=0, zoom=zoom, mean=(0.0,) * 3, std=(1.0,) * 3)
     image = np.array([[0, 10], [0, 10]], dtype=np.uint8)[:, :, None].repeat(3, axis=2)
-    pixels, _ = prepare(image, settings, conventions)
+    pixels, _ = prepare(image, with_conventions(settings, conventions))
     return pixels[0, 0].tolist()
 
 
 def plan(conventions, size):
-    found = plan_resize(size, Preprocessing(), conventions)
+    found = plan_resize(size, with_conventions(Preprocessing(), conventions))
     return found.size, [round(factor, 6) for factor in found.factors]
 
 
@@ -247,9 +246,9 @@ def chosen(conventions, heights, *, objects=True, rois=8, fraction=0.5):
         objectness=torch.ones(len(boxes)),
     )
     truth = truth_of((0, 0, 10, 10)) if objects else truth_of()
-    recipe = TargetRecipe(rois=rois, ohem=False, positive_fraction=fraction)
-    stds = (0.2, 0.2, 0.5, 0.5)
-    found = roi_targets(proposals, [truth], recipe, conventions, stds, [torch.Generator()])
+    targets = TargetRecipe(rois=rois, ohem=False, positive_fraction=fraction)
+    recipe, stds = with_conventions(targets, conventions), (0.2, 0.2, 0.5, 0.5)
+    found = roi_targets(proposals, [truth], recipe, stds, [torch.Generator()])
     return sorted(zip(found.boxes[:, 3].tolist(), found.labels.tolist(), strict=True))
 
 
@@ -272,7 +271,7 @@ def head_losses(conventions, positives, *, planned, rois=4):
     )
     base = named_recipe("tiny")
     training = replace(base.training, targets=TargetRecipe(rois=planned, ohem=False))
-    recipe = replace(base, model=replace(base.model, conventions=conventions), training=training)
+    recipe = with_conventions(replace(base, training=training), conventions)
     return [round(term.item(), 6) for term in image_losses(losses, targets, recipe, 1)]
 
 
@@ -286,6 +285,7 @@ def rpn_box_loss(conventions, *objects):
         model=replace(model.recipe, rpn=rpn),
         training=replace(base.training, targets=TargetRecipe(anchors=64)),
     )
+    recipe = with_conventions(recipe, conventions)
     model = FCIS(recipe.model)
     torch.nn.init.zeros_(model.rpn.deltas.weight)
     sample = Sample(
@@ -302,6 +302,7 @@ def rpn_box_loss(conventions, *objects):
 
 def decays(conventions, name):
     model = tiny(conventions)
-    groups = parameter_groups(model, OptimiserRecipe(weight_decay=0.5))
+    recipe = with_conventions(OptimiserRecipe(weight_decay=0.5), conventions)
+    groups = parameter_groups(model, recipe)
     parameter = model.get_parameter(name)
     return [g["weight_decay"] for g in groups if any(p is parameter for p in g["params"])]

@@ -28,6 +28,9 @@ def test_json_by_hand():
         "out_size": 21,
         "box_stds": [0.2, 0.2, 0.5, 0.5],
         "init": "small",
+        "sampling": "pool",
+        "round_rois": True,
+        "box_slots": 2,
     }
     assert to_json((1, (2.5, "x"))) == [1, [2.5, "x"]]
 
@@ -89,7 +92,7 @@ def recipe():
         ("kind", "sgd", lambda r: r.training.optimiser.kind == "sgd"),
         ("kind", '"sgd"', lambda r: r.training.optimiser.kind == "sgd"),
         ("ohem", "true", lambda r: r.training.targets.ohem is True),
-        ("round_rois", "false", lambda r: r.model.conventions.round_rois is False),
+        ("round_rois", "false", lambda r: r.model.head.round_rois is False),
         ("milestones", "[5, 9]", lambda r: r.training.optimiser.milestones == (5, 9)),
         ("category_ids", "[]", lambda r: r.model.category_ids == ()),
         ("scale", "[0.5, 2]", lambda r: r.training.augmentation.scale == (0.5, 2.0)),
@@ -117,32 +120,61 @@ def _flat(data, prefix=""):
     return {k: v for n, d in data.items() for k, v in _flat(d, f"{prefix}.{n}").items()}
 
 
+STEPS, LR, SCALE = "training.steps", "training.optimiser.lr", "training.augmentation.scale"
+
+
 @pytest.mark.parametrize(
     ("key", "text", "message"),
     [
-        ("nms", "0.5", r"--set nms: nms is one of model\.rpn\.nms, model\.detection\.nms; write"),
-        ("stepz", "5", r"--set stepz: stepz is not in the recipe; did you mean training\.steps\?"),
+        ("nms", "0.5", "nms: nms is one of model.rpn.nms, model.detection.nms; write it out"),
+        ("stepz", "5", "stepz: stepz is not in the recipe; did you mean training.steps?"),
         (
             "training.lrr",
             "5",
-            r"training\.lrr is not in the recipe; did you mean .*optimiser\.lr\?",
+            f"training.lrr: training.lrr is not in the recipe; did you mean {LR}?",
         ),
-        ("zzzzzz", "5", "--set zzzzzz: zzzzzz is not in the recipe$"),
-        ("model", "{}", "--set model: model is not in the recipe"),
-        ("eps", "1", "--set eps: eps is not in the recipe"),
-        ("steps", "many", "--set steps: expected a whole number, got 'many'"),
-        ("steps", "1e3", r"--set steps: expected a whole number, got 1000\.0"),
-        ("steps", "", "--set steps: expected a whole number, got ''"),
-        ("lr", "NaN", "--set lr: expected a finite number, got nan"),
-        ("ohem", "True", "--set ohem: expected true or false, got 'True'"),
-        ("kind", "adam", "--set kind: 'adam' is not one of sgd, adamw"),
-        ("scale", "0.5,2", r"--set scale: expected a list such as \[1, 2\], got '0\.5,2'"),
-        ("scale", "[1]", "--set scale: expected 2 values, got 1"),
+        ("zzzzzz", "5", "zzzzzz: zzzzzz is not in the recipe"),
+        ("model", "{}", "model: model is not in the recipe"),
+        ("eps", "1", "eps: eps is not in the recipe; did you mean training.steps?"),
+        ("steps", "many", f"{STEPS}: expected a whole number, got 'many'"),
+        ("steps", "1e3", f"{STEPS}: expected a whole number, got 1000.0"),
+        ("steps", "", f"{STEPS}: expected a whole number, got ''"),
+        ("steps", "0", f"{STEPS}: is 0, expected 1 to 1,000,000,000"),
+        ("lr", "NaN", f"{LR}: expected a finite number, got nan"),
+        ("lr", "0", f"{LR}: is 0.0, expected above 0, at most 1,000,000,000"),
+        ("ohem", "True", "training.targets.ohem: expected true or false, got 'True'"),
+        ("kind", "adam", "training.optimiser.kind: 'adam' is not one of sgd, adamw"),
+        ("scale", "0.5,2", f"{SCALE}: expected a list such as [1, 2], got '0.5,2'"),
+        ("scale", "[1]", f"{SCALE}: expected 2 values, got 1"),
+        ("scale", "[2, 1]", f"{SCALE}: is (2.0, 1.0), expected rising values"),
     ],
 )
 def test_a_setting_that_does_not_fit(recipe, key, text, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError) as error:
         with_setting(recipe, key, text)
+    assert str(error.value) == f"--set {message}"
+
+
+def test_recipes_and_models_have_a_version():
+    recipe = Recipe(name="n")
+    data, model = to_json(recipe), to_json(recipe.model)
+    assert data["version"] == model["version"] == 2
+    assert "version" not in data["model"] and "version" not in to_json(recipe.training)
+    assert from_json(Recipe, data, "w") == recipe
+    assert from_json(ModelRecipe, model, "w") == recipe.model
+
+
+def test_bounds_are_kept_and_messages_begin_with_the_file():
+    with pytest.raises(InputError, match=r"^r\.json: training\.steps: is 0, expected 1 to 1,000,"):
+        from_json(Recipe, {"name": "n", "training": {"steps": 0}}, "r.json: ")
+    with pytest.raises(
+        InputError, match=r"^w: model\.rpn\.post_nms: is 9, expected at most pre_nm"
+    ):
+        from_json(ModelRecipe, {"rpn": {"pre_nms": 8, "post_nms": 9}}, "w: model")
+    with pytest.raises(InputError, match=r"^r\.json: the field 'name' is missing$"):
+        from_json(Recipe, {}, "r.json: ")
+    with pytest.raises(InputError, match=r"^r\.json: expected an object, got \[\]$"):
+        from_json(Recipe, [], "r.json: ")
 
 
 def test_an_exact_path_wins_over_the_end_of_a_longer_one():

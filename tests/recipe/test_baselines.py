@@ -11,6 +11,7 @@ from fcis.recipe.baselines import (
     mnc_3stage,
     naive_mnc,
 )
+from fcis.recipe.conventions import RELEASE, conventions_of, with_conventions
 from fcis.recipe.named import named_recipe
 
 BASES = {"": "voc-resnet101", "coco-": "coco-resnet101", "scenes-": "scenes"}
@@ -44,9 +45,9 @@ def test_what_each_system_is():
     assert (pair.head.out_size, pair.head.k) == (7, 7)
     assert (pair.detection.passes, pair.detection.merge_iou) == (1, 1.0)
     assert (pair.instfcn.windows, pair.instfcn.proposal_nms) == (256, 0.8)
-    assert pair.conventions.negative_low == 0.1
     targets = instfcn_rfcn(base).training.targets
     assert (targets.rois, targets.positive_fraction) == (128, 0.25)
+    assert targets.negative_low == 0.1
 
 
 def test_from_scratch():
@@ -70,12 +71,14 @@ def test_mnc_on_coco():
     assert five.model.head.box_stds == (0.1, 0.1, 0.2, 0.2)
     grids = five.model.mnc
     assert (grids.feature_grid, grids.mask_grid, grids.mask_hidden) == (14, 28, 256)
-    assert five.model.conventions.mask_loss_weight == 2.0
+    rows = {"sampling": "align", "pad_proposals": False, "negative_low": 0.1}
+    assert conventions_of(five) == {**RELEASE, **rows, "mask_loss_weight": 2.0}
     targets = five.training.targets
     assert (targets.rois, targets.positive_fraction, targets.ohem) == (64, 0.3, False)
-    assert replace(five.training, targets=base.training.targets) == base.training
+    same = with_conventions(five, RELEASE)
+    assert replace(same.training, targets=base.training.targets) == base.training
     for part in ("backbone", "rpn", "detection", "preprocessing"):
-        assert getattr(five.model, part) == getattr(base.model, part)
+        assert getattr(same.model, part) == getattr(base.model, part)
 
 
 def test_mnc_on_scenes():

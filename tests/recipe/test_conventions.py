@@ -1,27 +1,33 @@
 """The three sets of conventions, and each convention by itself."""
 
-from dataclasses import fields, replace
-from typing import Literal, get_args, get_origin, get_type_hints
+from operator import attrgetter
+from typing import Literal, get_args, get_origin
 
 import pytest
 
 from fcis.core.errors import InputError
+from fcis.recipe.bounds import hints_of, split_hint
 from fcis.recipe.conventions import (
     CHAINERCV,
     CONVENTIONS,
+    MODEL_ROWS,
     PAPER,
     RELEASE,
-    Conventions,
+    TRAINING_ROWS,
+    conventions_of,
     named_conventions,
+    row_paths,
+    with_conventions,
 )
-from fcis.recipe.named import SCRATCH
+from fcis.recipe.named import SCRATCH, named_recipe
+from fcis.recipe.types import DetectionRecipe, LossRecipe, ModelRecipe, Recipe, TrainingRecipe
 
 from .convention_cases import CASES
 
 # The three sets
 
 
-# field: release, chainercv, paper; from the reference's section 11, its summary of release
+# row: release, chainercv, paper; from the reference's section 11, its summary of release
 # against ChainerCV, and the sections that they sum up
 TABLE = {
     "sampling": ("pool", "pool", "native"),  # row 1
@@ -56,16 +62,13 @@ TABLE = {
     "rpn_box_norm": ("planned", "labelled", "planned"),  # 3.5
     "decay_biases": (False, True, False),  # 6.6
 }
-FIELDS = [f.name for f in fields(Conventions)]
+ROWS = list(MODEL_ROWS + TRAINING_ROWS)
 
 
 def test_the_three_sets_are_those_of_the_reference():
-    assert list(TABLE) == FIELDS
+    assert list(TABLE) == ROWS
     for column, name in enumerate(("release", "chainercv", "paper")):
-        conventions = named_conventions(name)
-        assert {f: getattr(conventions, f) for f in FIELDS} == {
-            f: values[column] for f, values in TABLE.items()
-        }
+        assert named_conventions(name) == {row: values[column] for row, values in TABLE.items()}
 
 
 def test_names():
@@ -77,7 +80,8 @@ def test_names():
 
 def test_training_from_scratch_has_changed_nothing_else():
     """Weights in use were trained so: what is not said here is as in the release."""
-    changed = {f: getattr(SCRATCH, f) for f in FIELDS if getattr(SCRATCH, f) != TABLE[f][0]}
+    assert list(SCRATCH) == list(RELEASE)
+    changed = {row: SCRATCH[row] for row in ROWS if SCRATCH[row] != TABLE[row][0]}
     assert changed == {
         "sampling": "align",
         "box_slots": 1,
@@ -91,26 +95,80 @@ def test_training_from_scratch_has_changed_nothing_else():
     }
 
 
+# In records
+
+
+def places(name):
+    """The paths of a row in a recipe."""
+    return [path for row, path in row_paths(Recipe(name="")) if row == name]
+
+
+def test_every_row_has_its_place():
+    assert {row for row, _ in row_paths(ModelRecipe())} == set(MODEL_ROWS)
+    assert {row for row, _ in row_paths(TrainingRecipe())} == set(TRAINING_ROWS)
+    assert {row: places(row) for row in ROWS if len(places(row)) != 1} == {
+        "nms_at_equal": ["model.rpn.nms_at_equal", "model.detection.nms_at_equal"],
+        "box_clip": ["model.rpn.box_clip", "model.detection.box_clip"],
+    }
+
+
+@pytest.mark.parametrize("rows", [RELEASE, CHAINERCV, PAPER], ids=list(CONVENTIONS))
+def test_rows_of_a_record(rows):
+    tiny = named_recipe("tiny")
+    changed = with_conventions(tiny, rows)
+    assert conventions_of(changed) == rows
+    for name in ROWS:
+        assert {attrgetter(path)(changed) for path in places(name)} == {rows[name]}
+    # and nothing else has changed
+    assert with_conventions(changed, conventions_of(tiny)) == tiny
+    model, training = conventions_of(changed.model), conventions_of(changed.training)
+    assert (model.keys(), training.keys()) == (set(MODEL_ROWS), set(TRAINING_ROWS))
+    assert {**model, **training} == rows
+
+
+def test_a_record_takes_its_own_rows_alone():
+    rows = {"vote": "probability", "mask_loss_weight": 3.0}
+    assert with_conventions(DetectionRecipe(nms=0.4), rows) == DetectionRecipe(
+        nms=0.4, vote="probability"
+    )
+    assert with_conventions(LossRecipe(), rows) == LossRecipe(mask_loss_weight=3.0)
+    assert conventions_of(LossRecipe()) == {
+        "mask_loss_weight": 10.0,
+        "mask_loss_norm": "rois",
+        "loss_rois": "planned",
+        "rpn_box_norm": "planned",
+    }
+
+
 # Each by itself
 
 
-def test_every_field_has_a_case():
-    assert list(CASES) == FIELDS
+def test_every_row_has_a_case():
+    assert list(CASES) == ROWS
 
 
-@pytest.mark.parametrize("name", FIELDS)
+def kind_of(name):
+    """The type of a row, which is the same at all of its places."""
+    found = set()
+    for path in places(name):
+        record = attrgetter(path.rpartition(".")[0])(Recipe(name=""))
+        found.add(split_hint(hints_of(type(record))[name])[0])
+    (kind,) = found
+    return kind
+
+
+@pytest.mark.parametrize("name", ROWS)
 def test_values_differ_where_they_should_and_nowhere_else(name):
-    case, hint = CASES[name], get_type_hints(Conventions)[name]
-    if get_origin(hint) is Literal:
-        assert set(case.expected) == set(get_args(hint))
-    elif hint is bool:
+    case, kind = CASES[name], kind_of(name)
+    if get_origin(kind) is Literal:
+        assert set(case.expected) == set(get_args(kind))
+    elif kind is bool:
         assert set(case.expected) == {True, False}
     else:
         assert len(case.expected) > 1
     outcomes = list(case.expected.values())
     assert all(a != b for i, a in enumerate(outcomes) for b in outcomes[:i])
-    base = replace(RELEASE, **(case.context or {}))
     for value, expected in case.expected.items():
-        conventions = replace(base, **{name: value})
-        assert case.apart(conventions) == expected, value
-        assert case.same(conventions) == case.common, value
+        rows = {**RELEASE, **(case.context or {}), name: value}
+        assert case.apart(rows) == expected, value
+        assert case.same(rows) == case.common, value

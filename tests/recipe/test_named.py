@@ -5,7 +5,7 @@ import torch
 
 from fcis.core.errors import InputError
 from fcis.model.build import build_model
-from fcis.recipe.conventions import PAPER, RELEASE
+from fcis.recipe.conventions import PAPER, RELEASE, conventions_of, with_conventions
 from fcis.recipe.named import RECIPES, named_recipe
 
 
@@ -35,20 +35,20 @@ def test_the_release_on_coco():
     """Reference 3.3, 3.6, 5.1, 6.2, 6.6."""
     recipe = named_recipe("coco-resnet101")
     model, training = recipe.model, recipe.training
-    assert model.conventions == RELEASE
+    assert conventions_of(recipe) == RELEASE
     assert model.rpn.anchor_sizes == (64.0, 128.0, 256.0, 512.0)
     assert (model.rpn.min_size, model.detection.drop_size) == (2.0, 2.0)
     assert (training.targets.ohem, training.targets.rois) == (True, 128)
     assert (training.batch, training.optimiser.lr) == (8, 0.004)
     assert (training.optimiser.reduction_lr, training.optimiser.momentum) == (3.0, 0.9)
     assert (training.optimiser.warmup, training.optimiser.warmup_steps) == ("constant", 250)
-    assert model.conventions.negative_low == 0.0
+    assert training.targets.negative_low == 0.0
 
 
 def test_the_release_on_voc():
     recipe = named_recipe("voc-resnet101")
     model, training = recipe.model, recipe.training
-    assert model.conventions == replace(RELEASE, negative_low=0.1)
+    assert conventions_of(recipe) == {**RELEASE, "negative_low": 0.1}
     assert model.rpn.anchor_sizes == (128.0, 256.0, 512.0)
     assert (model.rpn.min_size, model.detection.drop_size) == (16.0, 16.0)
     assert training.targets.ohem is False
@@ -62,14 +62,15 @@ def test_the_release_on_voc():
 @pytest.mark.parametrize("data", ["coco", "voc"])
 def test_the_paper_differs_where_its_text_does(data):
     release, paper = named_recipe(f"{data}-resnet101"), named_recipe(f"{data}-resnet101-paper")
-    assert paper.model == replace(release.model, conventions=PAPER)
+    assert conventions_of(paper) == PAPER
+    assert paper.model == with_conventions(release.model, PAPER)
     optimiser = paper.training.optimiser
     factor = {"coco": 8, "voc": 1}[data]
     assert optimiser.milestones == (20_000 * factor,)
     assert paper.training.steps == 30_000 * factor
     assert (optimiser.lr, optimiser.reduction_lr, optimiser.warmup) == (0.001, 1.0, "none")
     assert paper.training.batch == 8
-    assert paper.training.targets == release.training.targets
+    assert paper.training.targets == with_conventions(release.training.targets, PAPER)
 
 
 @pytest.mark.parametrize("name", ["nuclei", "nuclei-cpu", "scenes", "tiny"])
@@ -77,5 +78,5 @@ def test_recipes_from_scratch_train_all_of_the_network(name):
     model = replace(named_recipe(name).model, class_names=("a",), category_ids=(1,))
     assert model.backbone.norm != "frozen" and model.backbone.frozen_stages == 0
     assert model.backbone.pretrained == ""
-    assert model.conventions.sampling == "align"
+    assert model.head.sampling == "align"
     assert all(p.requires_grad for p in build_model(model).parameters())

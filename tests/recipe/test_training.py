@@ -5,7 +5,13 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from fcis.recipe import types as recipe
-from fcis.recipe.training import Augmentation, OptimiserRecipe, TargetRecipe, TrainingRecipe
+from fcis.recipe.training import (
+    Augmentation,
+    LossRecipe,
+    OptimiserRecipe,
+    TargetRecipe,
+    TrainingRecipe,
+)
 
 
 def test_defaults_are_the_release_s():
@@ -22,9 +28,22 @@ def test_defaults_are_the_release_s():
         warmup="constant",
         warmup_steps=250,
         clip_norm=0.0,
+        decay_biases=False,
     )
     assert training.targets == TargetRecipe(
-        anchors=256, anchor_positive=0.7, anchor_negative=0.3, rois=128, roi_positive=0.5, ohem=True
+        anchors=256,
+        anchor_positive=0.7,
+        anchor_negative=0.3,
+        rois=128,
+        roi_positive=0.5,
+        ohem=True,
+        negative_low=0.0,
+        fill_negatives=True,
+        positive_at_equal=True,
+        truth_as_rois=True,
+    )
+    assert training.losses == LossRecipe(
+        mask_loss_weight=10.0, mask_loss_norm="rois", loss_rois="planned", rpn_box_norm="planned"
     )
 
 
@@ -43,7 +62,7 @@ def test_what_the_paper_has_not_is_off():
 
 
 def test_the_recipe_has_the_same_records():
-    for one in (Augmentation, OptimiserRecipe, TargetRecipe, TrainingRecipe):
+    for one in (Augmentation, LossRecipe, OptimiserRecipe, TargetRecipe, TrainingRecipe):
         assert getattr(recipe, one.__name__) is one
     with pytest.raises(FrozenInstanceError):
         TrainingRecipe().steps = 1

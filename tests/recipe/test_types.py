@@ -4,13 +4,12 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from fcis.recipe.conventions import RELEASE, Conventions
+from fcis.recipe.conventions import RELEASE
 from fcis.recipe.types import DetectionRecipe, HeadRecipe, ModelRecipe, Preprocessing, RPNRecipe
 
 
 def test_defaults_are_the_release_s():
     model = ModelRecipe()
-    assert model.conventions is RELEASE
     assert model.rpn == RPNRecipe(
         channels=512,
         anchor_sizes=(64.0, 128.0, 256.0, 512.0),
@@ -20,9 +19,25 @@ def test_defaults_are_the_release_s():
         nms_area=0.0,
         nms=0.7,
         min_size=2.0,
+        anchor_rounding=True,
+        proposal_grid="whole-cells",
+        proposal_rank="probability",
+        pad_proposals=True,
+        min_size_in_original=False,
+        nms_at_equal=False,
+        box_clip="last-pixel",
     )
+    assert model.backbone.stem_eps == 1e-5
     stds = (0.2, 0.2, 0.5, 0.5)
-    assert model.head == HeadRecipe(reduction=1024, k=7, out_size=21, box_stds=stds)
+    assert model.head == HeadRecipe(
+        reduction=1024,
+        k=7,
+        out_size=21,
+        box_stds=stds,
+        sampling="pool",
+        round_rois=True,
+        box_slots=2,
+    )
     assert model.detection == DetectionRecipe(
         passes=2,
         nms=0.3,
@@ -31,15 +46,31 @@ def test_defaults_are_the_release_s():
         max_detections=100,
         min_score=0.001,
         drop_size=2.0,
+        nms_at_equal=False,
+        box_clip="last-pixel",
+        box_end="last-pixel",
+        box_rounding="last-pixel",
+        mask_category="best-foreground",
+        assignment="each-category",
+        vote="binary",
+        store_grid=True,
+        merge_at_equal=True,
+        foreground_at_equal=True,
+        stored_at_equal=True,
     )
     assert model.preprocessing == Preprocessing(
-        short_side=600, long_side=1000, mean=(123.15, 115.90, 103.06), std=(1.0, 1.0, 1.0)
+        short_side=600,
+        long_side=1000,
+        mean=(123.15, 115.90, 103.06),
+        std=(1.0, 1.0, 1.0),
+        resize="levels",
+        size_rounding="nearest",
     )
-    assert RELEASE.mask_loss_weight == 10
+    assert RELEASE["mask_loss_weight"] == 10
 
 
 def test_recipes_do_not_change():
     with pytest.raises(FrozenInstanceError):
-        RELEASE.vote = "probability"
+        DetectionRecipe().vote = "probability"
     with pytest.raises(TypeError):
-        Conventions("pool")
+        HeadRecipe("pool")

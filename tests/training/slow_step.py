@@ -24,7 +24,7 @@ def slow_loss(model, batch, recipe):
         mine = [
             box for box, i in zip(proposals.boxes, proposals.image_index, strict=True) if i == image
         ]
-        if recipe.model.conventions.truth_as_rois:
+        if recipe.training.targets.truth_as_rois:
             mine += [box.to(proposals.boxes) for box in truth.boxes]
         rpn = rpn_terms(output, image, batch.images.sizes[image].tolist(), truth, recipe)
         rois = [roi_terms(maps, image, box, truth, recipe) for box in mine]
@@ -68,11 +68,11 @@ def rpn_terms(output, image, size, truth, recipe):
 
 def roi_terms(maps, image, box, truth, recipe):
     """Return class, weighted mask and box term of a RoI; None if it is not looked at."""
-    settings, conventions = recipe.training.targets, recipe.model.conventions
+    settings = recipe.training.targets
     own = [overlap(box.tolist(), other.tolist()) for other in truth.boxes]
     best = max(own)
     positive = best >= settings.roi_positive
-    if not positive and best < conventions.negative_low and not conventions.fill_negatives:
+    if not positive and best < settings.negative_low and not settings.fill_negatives:
         return None
     nearest = own.index(best)
     label = int(truth.labels[nearest]) if positive else 0
@@ -95,15 +95,15 @@ def roi_terms(maps, image, box, truth, recipe):
     for pair, share in zip(pairs, inside, strict=True):
         # the softmax over outside and inside
         masks = masks - pair.log_softmax(dim=0)[int(share >= recipe.model.detection.mask_threshold)]
-    return classes, masks / len(inside) * conventions.mask_loss_weight, boxes
+    return classes, masks / len(inside) * recipe.training.losses.mask_loss_weight, boxes
 
 
 def hardest_terms(rois, recipe):
     """Return the terms of an image from those RoIs that lose most, and these RoIs' numbers."""
-    settings, conventions = recipe.training.targets, recipe.model.conventions
+    settings = recipe.training.targets
     order = sorted(range(len(rois)), key=lambda n: -float(sum(rois[n]).detach()))
     hardest = order[: settings.rois]
-    count = settings.rois if conventions.loss_rois == "planned" else len(hardest)
+    count = settings.rois if recipe.training.losses.loss_rois == "planned" else len(hardest)
     classes, masks, boxes = (sum(rois[n][term] for n in hardest) for term in range(3))
     return (classes / len(hardest), masks / count, boxes / count), hardest
 

@@ -102,17 +102,19 @@ def test_a_resumed_validation_knows_the_best(tmp_path, module):
         ("AP50", [0.3, 0.4], "step 6: mask AP 0.400, AP50 0.800, AP75 0.200\n"),
     ],
 )
-def test_the_best_on_the_chosen_figure(tmp_path, module, capsys, metric, kept_at, said):
+def test_the_best_on_the_chosen_figure(tmp_path, module, caplog, metric, kept_at, said):
+    caplog.set_level("INFO", logger="fcis")
     validation, kept = validation_of(tmp_path, 2, [0.3, 0.2, 0.4], metric=metric)
     steps(FakeTrainer(6), module, [validation], 1, 6)
     assert [k["AP"] for k in kept] == kept_at
-    assert said in capsys.readouterr().out
+    assert said.removesuffix("\n") in caplog.messages
     rows = read_metrics(tmp_path)
     assert [r["val_box_AP"] for r in rows] == ["0.7", "0.8", "0.6"]
     assert [r["val_loss"] for r in rows] == (["7", "8", "6"] if metric == "loss" else [""] * 3)
 
 
-def test_a_run_stops_when_it_does_not_become_better(tmp_path, module, capsys):
+def test_a_run_stops_when_it_does_not_become_better(tmp_path, module, caplog):
+    caplog.set_level("INFO", logger="fcis")
     validation, kept = validation_of(tmp_path, 5, [0.1, 0.3, 0.2, 0.3, 0.9], patience=2)
     metrics, trainer = validation.metrics, FakeTrainer(90)
     checkpoints = Checkpoints(tmp_path, 7)
@@ -122,7 +124,7 @@ def test_a_run_stops_when_it_does_not_become_better(tmp_path, module, capsys):
     steps(trainer, module, [metrics, validation, checkpoints], 20, 20)
     assert trainer.should_stop and trainer.saved[-1] == ("last.ckpt", 20)
     assert [k["AP"] for k in kept] == [0.1, 0.3]
-    assert "step 20: stopping, AP has not become better since step 10\n" in capsys.readouterr().out
+    assert "step 20: stopping, AP has not become better since step 10" in caplog.messages
 
 
 def test_a_run_that_stops_between_two_rows_writes_what_is_left(tmp_path, module):

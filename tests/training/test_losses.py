@@ -7,6 +7,7 @@ import torch
 
 from fcis.model.build import build_model
 from fcis.model.fcis import FCIS
+from fcis.recipe.conventions import with_conventions
 from fcis.recipe.types import ModelRecipe, Recipe
 from fcis.structures import ImageBatch, RPNOutput, ScoreMaps
 from fcis.training.batch import ObjectMask, TrainingBatch, Truth, collate_samples
@@ -30,11 +31,6 @@ TERMS = ("rpn_class", "rpn_box", "roi_class", "roi_mask", "roi_box")
 def with_targets(recipe, **changes):
     targets = replace(recipe.training.targets, **changes)
     return replace(recipe, training=replace(recipe.training, targets=targets))
-
-
-def with_conventions(recipe, **changes):
-    conventions = replace(recipe.model.conventions, **changes)
-    return replace(recipe, model=replace(recipe.model, conventions=conventions))
 
 
 def release(classes=2, **targets):
@@ -181,7 +177,7 @@ def test_normalisers():
     )
     classes, masks, boxes = image_losses(losses, few, recipe, 1)
     assert (classes.item(), masks.item(), boxes.item()) == (3.0, 10 * 0.75 / 8, 2.0)
-    paper = with_conventions(recipe, mask_loss_norm="positives", mask_loss_weight=1.0)
+    paper = with_conventions(recipe, {"mask_loss_norm": "positives", "mask_loss_weight": 1.0})
     assert image_losses(losses, few, paper, 1)[1].item() == 0.375
     nothing = RoILosses(classes=torch.zeros(0), masks=torch.zeros(0), boxes=torch.zeros(0))
     for terms in image_losses(nothing, rois_of([]), paper, 2):
@@ -329,7 +325,8 @@ def empty_sample(recipe):
 @pytest.mark.parametrize("changes", [{}, {"sampling": "native", "mask_loss_norm": "positives"}])
 @pytest.mark.parametrize("ohem", [False, True])
 def test_images_without_objects_or_proposals_have_finite_losses(plain, changes, ohem):
-    recipe = with_targets(with_conventions(plain(), truth_as_rois=False, **changes), ohem=ohem)
+    rows = {"truth_as_rois": False, **changes}
+    recipe = with_targets(with_conventions(plain(), rows), ohem=ohem)
     batch = collate_samples([empty_sample(recipe)])
     for min_size in (4.0, 1e6):  # the second lets no proposal through
         rpn = replace(recipe.model.rpn, min_size=min_size)

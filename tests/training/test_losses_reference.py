@@ -9,7 +9,7 @@ import torch
 
 from fcis.inference.preprocess import Resize
 from fcis.model.build import build_model
-from fcis.recipe.conventions import CHAINERCV
+from fcis.recipe.conventions import CHAINERCV, with_conventions
 from fcis.recipe.named import coco_resnet101
 from fcis.recipe.types import BackboneRecipe, TargetRecipe
 from fcis.training.batch import ObjectMask, Sample, Truth, collate_samples
@@ -75,10 +75,10 @@ def test_losses_and_gradients_of_the_reference_network(shared):
             class_names=tuple(f"c{i}" for i in range(80)),
             category_ids=tuple(range(80)),
             backbone=BackboneRecipe(),
-            conventions=CHAINERCV,
         ),
         training=replace(base.training, targets=TargetRecipe(ohem=False)),
     )
+    recipe = with_conventions(recipe, CHAINERCV)
     model = build_model(recipe.model)
     arrays = reference_arrays(shared)
     names = chainercv_names((3, 4, 23, 3))

@@ -1,30 +1,36 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from fcis.ops.roi_sampling import AssemblyRule, RoIs, mask_extents, native_cells
-from fcis.recipe.conventions import CHAINERCV, RELEASE
+from fcis.recipe.conventions import CHAINERCV, RELEASE, with_conventions
+from fcis.recipe.types import BackboneRecipe, DetectionRecipe, ModelRecipe
 from fcis.structures import RoIMasks
 from fcis.training.batch import ObjectMask
 from fcis.training.mask_targets import mask_targets
 
-ALIGN = replace(RELEASE, sampling="align")
-NATIVE = replace(RELEASE, sampling="native")
+ALIGN = {**RELEASE, "sampling": "align"}
+NATIVE = {**RELEASE, "sampling": "native"}
+
+
+def recipe_of(conventions, stride=16, threshold=0.4):
+    recipe = ModelRecipe(
+        backbone=BackboneRecipe(stride=stride), detection=DetectionRecipe(mask_threshold=threshold)
+    )
+    return with_conventions(recipe, conventions)
 
 
 def targets(boxes, objects, conventions, *, object_boxes=None, size=21, stride=16, threshold=0.4):
     """The targets of RoIs on one large image, and each RoI's (rows, columns)."""
     boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    rule = AssemblyRule(stride=stride, sampling=conventions.sampling, out_size=size)
+    rule = AssemblyRule(stride=stride, sampling=conventions["sampling"], out_size=size)
     rois = RoIs(
         boxes=boxes,
         image_index=torch.zeros(len(boxes), dtype=torch.int64),
         cells=torch.tensor([[40, 60]]),
     )
     shapes = torch.full((len(boxes), 2), size)
-    if conventions.sampling == "native":
+    if conventions["sampling"] == "native":
         shapes = native_cells(rois, rule, 7).shapes
     masks = RoIMasks(
         values=torch.zeros(int(shapes.prod(dim=1).sum()), 2),
@@ -40,9 +46,7 @@ def targets(boxes, objects, conventions, *, object_boxes=None, size=21, stride=1
         boxes,
         objects,
         torch.as_tensor(object_boxes, dtype=torch.float32).reshape(-1, 4),
-        conventions,
-        threshold=threshold,
-        stride=stride,
+        recipe_of(conventions, stride, threshold),
     )
     parts = found.split(shapes.prod(dim=1).tolist())
     return [part.reshape(*shape) for part, shape in zip(parts, shapes.tolist(), strict=True)]
@@ -180,7 +184,7 @@ def test_no_roi_has_no_samples():
         extents=torch.zeros(0, 4),
     )
     empty = torch.zeros(0, 4)
-    found = mask_targets(nothing, empty, [], empty, RELEASE, threshold=0.4, stride=16)
+    found = mask_targets(nothing, empty, [], empty, recipe_of(RELEASE))
     assert found.shape == (0,)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fcis.model.build import build_model
+from fcis.recipe.conventions import with_conventions
 from fcis.structures import ImageBatch
 from fcis.training.batch import TrainingBatch
 from fcis.training.mnc_losses import (
@@ -118,9 +119,7 @@ def test_terms_of_each_roi():
 
 
 def test_terms_of_each_image_by_hand():
-    recipe = recipe_of()
-    conventions = replace(recipe.model.conventions, mask_loss_weight=2.0)
-    recipe = replace(recipe, model=replace(recipe.model, conventions=conventions))
+    recipe = with_conventions(recipe_of(), {"mask_loss_weight": 2.0})
     rois = rois_of([OBJECT] * 5, [1, 0, 0, 2, 1], image_index=[0, 0, 0, 0, 1])
     losses = CascadeLosses(
         classes=torch.tensor([1.0, 2.0, 3.0, 4.0, 7.0]),
@@ -166,7 +165,7 @@ def test_hardest_rois():
     boxes = [OBJECT, (6.0, 10.0, 40.0, 46.0), (50.0, 0.0, 70.0, 20.0), (0.0, 0.0, 9.0, 9.0), OBJECT]
     rois = rois_of(boxes, [1, 1, 0, 0, 0], [0, 0, 0, 0, 1])
     found = model.cascade(maps, rois.boxes, rois.image_index)
-    weight = recipe.model.conventions.mask_loss_weight
+    weight = recipe.training.losses.mask_loss_weight
     total = cascade_losses(found, rois, batch, recipe).total(weight)
     hard = hardest_rois(model, maps, rois, batch, recipe)
     order = total[:4].argsort(descending=True)[:2].tolist()

@@ -11,6 +11,7 @@ import torch
 from fcis.core.errors import InputError
 from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.model.build import build_model
+from fcis.recipe.conventions import with_conventions
 from fcis.training.batch import collate_samples
 from fcis.training.losses import compute_losses
 from fcis.training.module import StepCollate, StepSampler, TrainingModule, training_loader
@@ -173,17 +174,16 @@ def exact(tiny):
         clip_norm=0.5,
     )
     targets = replace(training.targets, anchors=ALL, rois=12, ohem=True)
-    conventions = replace(
-        tiny.model.conventions, rpn_box_norm="labelled", mask_loss_norm="rois", sampling="align"
-    )
     backbone = replace(tiny.model.backbone, norm="group")
-    return replace(
+    recipe = replace(
         tiny,
-        model=replace(tiny.model, conventions=conventions, backbone=backbone),
+        model=replace(tiny.model, backbone=backbone),
         training=replace(
             training, steps=2, batch=2, precision="float64", optimiser=optimiser, targets=targets
         ),
     )
+    rows = {"rpn_box_norm": "labelled", "mask_loss_norm": "rois", "sampling": "align"}
+    return with_conventions(recipe, rows)
 
 
 def batch_of(scenes, recipe, step):
@@ -201,8 +201,7 @@ def gradients(model, loss):
 @pytest.mark.slow
 @pytest.mark.parametrize("planned", ["planned", "actual"])
 def test_loss_and_gradient_are_those_of_the_loops(small_scenes, exact, planned):
-    conventions = replace(exact.model.conventions, loss_rois=planned)
-    recipe = replace(exact, model=replace(exact.model, conventions=conventions))
+    recipe = with_conventions(exact, {"loss_rois": planned})
     model = build_model(recipe.model, seed=1).double()
     batch = batch_of(small_scenes, exact, 0)
     expected, hardest = slow_loss(model, batch, recipe)

@@ -225,13 +225,14 @@ def test_a_run_that_stopped_early_can_be_told_to_go_on(
 
 
 def test_an_open_batch_is_found_once(
-    tmp_path, monkeypatch, capsys, short_recipe, small_set, small_val
+    tmp_path, monkeypatch, caplog, short_recipe, small_set, small_val
 ):
+    caplog.set_level("INFO", logger="fcis")
     recipe = with_training(short_recipe, batch=0, accumulate=1, steps=3, checkpoint_every=1)
     stopping_at(monkeypatch, 2, PowerCut())
     with pytest.raises(PowerCut):
         train(recipe, small_set, small_val, tmp_path)
-    assert capsys.readouterr().out.startswith("batch: 4 images at a time on cpu\n")
+    assert caplog.messages[0] == "batch: 4 images at a time on cpu"
     written = json.loads((tmp_path / "recipe.json").read_text())
     assert written["training"]["batch"] == 4
     monkeypatch.undo()

@@ -6,7 +6,6 @@ import torch
 
 from fcis.data.dataset import Dataset
 from fcis.inference.preprocess import prepare
-from fcis.recipe.types import RELEASE
 from fcis.training.module import training_loader
 from fcis.training.samples import TrainingSamples, target_generator
 
@@ -60,15 +59,17 @@ def test_images_with_room_for_more_crops_come_more_often(plain):
 @pytest.mark.parametrize("resize", ["levels", "float"])
 def test_without_changes_it_is_the_input_of_prediction(plain, rounding, resize):
     recipe = plain()
-    conventions = replace(RELEASE, resize=resize, size_rounding=rounding)
     preprocessing = replace(
-        recipe.model.preprocessing, short_side=83, long_side=100, stretch=(1.0, 99.0)
+        recipe.model.preprocessing,
+        short_side=83,
+        long_side=100,
+        stretch=(1.0, 99.0),
+        resize=resize,
+        size_rounding=rounding,
     )
-    recipe = replace(
-        recipe, model=replace(recipe.model, conventions=conventions, preprocessing=preprocessing)
-    )
+    recipe = replace(recipe, model=replace(recipe.model, preprocessing=preprocessing))
     record = painted_record()
-    pixels, plan = prepare(record.read(), preprocessing, conventions)
+    pixels, plan = prepare(record.read(), preprocessing)
     sample = TrainingSamples(dataset_of([record]), recipe)[0]
     assert torch.equal(sample.pixels, pixels)
     assert sample.plan == plan and sample.original_size == (60, 80)

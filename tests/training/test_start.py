@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.training.results import result_of
 
+from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.recipe.named import named_recipe
 from fcis.training.start import start_training
 
@@ -24,15 +25,22 @@ def calls(monkeypatch):
     return seen
 
 
-def test_names_are_enough(calls):
-    lines = []
-    result = start_training(named_recipe("tiny"), *SCENES, device="cpu", tell=lines.append)
+def test_names_are_enough(calls, caplog):
+    caplog.set_level("INFO", logger="fcis")
+    result = start_training(named_recipe("tiny"), *SCENES, device="cpu")
     ((recipe, train_set, val_set, folder, options),) = calls
     assert result.folder == folder == Path("runs/tiny")
     assert recipe.model.class_names == tuple(c.name for c in train_set.categories)
     assert (len(train_set), len(val_set)) == (4, 2)
-    assert options == {"weights": None, "resume": False, "device": "cpu"}
-    assert lines == ["training tiny on scenes:4:1: 4 images, run runs/tiny"]
+    assert options == {"weights": None, "resume": False, "device": "cpu", "watch": None}
+    assert caplog.messages == ["training tiny on scenes:4:1: 4 images, run runs/tiny"]
+
+
+def test_datasets_may_be_open_already(calls):
+    train, val = scene_dataset(3, 1), scene_dataset(2, 2)
+    start_training(named_recipe("tiny"), train, val, device="cpu", watch=print)
+    ((_, train_set, val_set, _, options),) = calls
+    assert (len(train_set), len(val_set)) == (3, 2) and options["watch"] is print
 
 
 def test_as_many_devices_as_processes_were_started(calls, monkeypatch):

@@ -13,6 +13,7 @@ from fcis.inference.preprocess import collate, prepare
 from fcis.model.baselines.instfcn_rfcn import InstFCNRFCN
 from fcis.model.build import build_model
 from fcis.recipe.baselines import TABLE1
+from fcis.recipe.conventions import with_conventions
 from fcis.structures import INSIDE
 from fcis.training.batch import collate_samples
 from fcis.training.losses import compute_losses
@@ -82,7 +83,7 @@ def test_detections_do_not_depend_on_the_batch(recipe_of, name):
     images = [
         scene_dataset(1, n, size=s).images[0].read() for n, s in enumerate([(80, 96), (96, 64)])
     ]
-    inputs = [prepare(i, recipe.preprocessing, recipe.conventions) for i in images]
+    inputs = [prepare(i, recipe.preprocessing) for i in images]
     sizes = [i.shape[:2] for i in images]
     together = model.detect(collate(inputs, sizes))
     for found, one, size in zip(together, inputs, sizes, strict=True):
@@ -98,14 +99,14 @@ def test_weights_travel_through_a_file(recipe_of, scene_set, tmp_path, name):
     predictor = load_predictor(path)
     assert type(predictor.model) is type(model) and predictor.model.recipe == recipe
     image = scene_set.images[0].read()[:96, :96]
-    plain = prepare(image, recipe.preprocessing, recipe.conventions)
+    plain = prepare(image, recipe.preprocessing)
     same(predictor.detect([image])[0], model.detect(collate([plain], [image.shape[:2]]))[0])
 
 
 def test_weights_of_another_system_give_all_but_their_heads(recipe_of, tmp_path):
     path = tmp_path / "fcis.safetensors"
     fcis = build_model(recipe_of("fcis").model, seed=3)
-    save_weights(path, fcis, WeightsInfo(model=fcis.recipe.types))
+    save_weights(path, fcis, WeightsInfo(model=fcis.recipe))
     for name in TABLE1:
         if name == "fcis-k1":
             continue
@@ -128,26 +129,18 @@ def test_weights_of_another_system_give_all_but_their_heads(recipe_of, tmp_path)
 def test_with_k_1_a_pixel_has_the_same_scores_in_every_roi(recipe_of, sampling, slots):
     """Paper 4.1: translation invariant. RoIs of whole cells, so that all modes read cells."""
     recipe = recipe_of("fcis-k1").model
-    conventions = replace(recipe.conventions, sampling=sampling, box_slots=slots)
+    recipe = with_conventions(recipe, {"sampling": sampling, "box_slots": slots})
     head = replace(recipe.head, out_size=4)
     found = {}
     for k in (1, 2):
-        own = replace(recipe, conventions=conventions, head=replace(head, k=k))
+        own = replace(recipe, head=replace(head, k=k))
         model = build_model(own, seed=1).eval()
         assert model.head.boxes.out_channels == 4 * k * k * slots
         pixels = torch.rand((1, 3, 96, 96), generator=torch.Generator().manual_seed(0))
         features = model.backbone.extract(pixels)[1].permute(0, 2, 3, 1)
         assert features.shape[1:3] == (12, 12)
-        batch = collate(
-            [
-                prepare(
-                    (pixels[0] * 255).byte().permute(1, 2, 0).numpy(),
-                    own.preprocessing,
-                    conventions,
-                )
-            ],
-            [(96, 96)],
-        )
+        levels = (pixels[0] * 255).byte().permute(1, 2, 0).numpy()
+        batch = collate([prepare(levels, own.preprocessing)], [(96, 96)])
         _, maps = model(batch)
         boxes = torch.tensor([[0.0, 0, 32, 32], [16, 16, 48, 48]])  # 4 x 4 cells each
         index = torch.zeros(2, dtype=torch.int64)

@@ -1,10 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from fcis.recipe.conventions import PAPER, RELEASE
+from fcis.recipe.conventions import PAPER, RELEASE, with_conventions
 from fcis.recipe.types import TargetRecipe
 from fcis.structures import Proposals, RPNOutput
 from fcis.training.batch import Truth
@@ -55,8 +53,8 @@ def label_rois(boxes, truth, conventions=RELEASE, seed=0, **settings):
         image_index=torch.zeros(len(boxes), dtype=torch.int64),
         objectness=torch.zeros(len(boxes)),
     )
-    recipe = TargetRecipe(**{"ohem": False, **settings})
-    return roi_targets(proposals, (truth,), recipe, conventions, STDS, [generator(seed)])
+    recipe = with_conventions(TargetRecipe(**{"ohem": False, **settings}), conventions)
+    return roi_targets(proposals, (truth,), recipe, STDS, [generator(seed)])
 
 
 def swapped(boxes):
@@ -195,13 +193,13 @@ def test_the_paper_has_no_truth_boxes_no_filling_and_a_strict_bound():
 
 
 def test_boxes_that_hardly_touch_are_no_negatives_but_may_fill_up():
-    conventions = replace(RELEASE, negative_low=0.1, fill_negatives=False, truth_as_rois=False)
+    conventions = {
+        **RELEASE, "negative_low": 0.1, "fill_negatives": False, "truth_as_rois": False,
+    }  # fmt: skip
     boxes = [FAR, TOUCHING, AWAY]
     found = label_rois(boxes, truth_of([SQUARE]), conventions, rois=8)
     assert found.boxes.tolist() == [FAR]
-    filled = label_rois(
-        boxes, truth_of([SQUARE]), replace(conventions, fill_negatives=True), rois=7
-    )
+    filled = label_rois(boxes, truth_of([SQUARE]), {**conventions, "fill_negatives": True}, rois=7)
     assert filled.boxes[0].tolist() == FAR
     rows = [tuple(b) for b in filled.boxes[1:].tolist()]
     # two rounds over all of them, as none is positive
@@ -211,10 +209,10 @@ def test_boxes_that_hardly_touch_are_no_negatives_but_may_fill_up():
 
 def test_with_hard_examples_all_rois_are_tried():
     boxes = [SQUARE] * 3 + [TOUCHING, AWAY]
-    conventions = replace(RELEASE, negative_low=0.1)
+    conventions = {**RELEASE, "negative_low": 0.1}
     found = label_rois(boxes, truth_of([SQUARE]), conventions, rois=2, ohem=True)
     assert found.labels.tolist() == [1, 1, 1, 0, 0, 1]
-    strict = replace(conventions, fill_negatives=False)
+    strict = {**conventions, "fill_negatives": False}
     found = label_rois(boxes, truth_of([SQUARE]), strict, rois=2, ohem=True)
     assert found.labels.tolist() == [1, 1, 1, 1]
 
@@ -241,7 +239,7 @@ def test_sampling_obeys_the_release_rule(low, rois):
     boxes = np.concatenate([corners, corners + rng.uniform(8, 40, (100, 2))], axis=1)
     boxes[:40, :] = np.array(SQUARE) + rng.uniform(-2, 2, (40, 4))
     truth = truth_of([SQUARE, [50, 50, 70, 70]], labels=[3, 5])
-    conventions = replace(RELEASE, negative_low=low)
+    conventions = {**RELEASE, "negative_low": low}
     found = label_rois(boxes.tolist(), truth, conventions, rois=rois)
 
     everything = torch.cat([torch.tensor(boxes, dtype=torch.float32), truth.boxes])
@@ -328,7 +326,7 @@ def test_each_image_is_sampled_by_itself():
             objectness=torch.zeros(int(keep.sum())),
         )
         chosen = tuple(truths[i] for i in images)
-        return roi_targets(proposals, chosen, recipe, RELEASE, STDS, [generator(i) for i in images])
+        return roi_targets(proposals, chosen, recipe, STDS, [generator(i) for i in images])
 
     together = run([0, 1, 2])
     assert together.image_index.tolist() == [0] * 12 + [1] * 12 + [2] * 12
@@ -347,7 +345,7 @@ def test_roi_targets_of_chainercv(shared, key):
         sampled = swapped(golden[f"{key}_sample_roi"])
         wanted_labels = torch.from_numpy(golden[f"{key}_gt_roi_label"]).long()
         wanted_deltas = swapped(golden[f"{key}_gt_roi_loc"])
-    conventions = replace(RELEASE, fill_negatives=False, negative_low=0.1)
+    conventions = {**RELEASE, "fill_negatives": False, "negative_low": 0.1}
     truth = truth_of(boxes.tolist(), labels=labels.tolist())
     found = label_rois(rois.tolist(), truth, conventions, rois=ALL, positive_fraction=1.0)
     row = [int((found.boxes == box).all(dim=1).nonzero()[0]) for box in sampled]

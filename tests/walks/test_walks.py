@@ -3,6 +3,7 @@
 CONTRIBUTING shows them as examples.
 """
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from fcis.core.masks import rle_area
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
@@ -36,7 +39,7 @@ def patched(tmp_path, request):
         )
         assert done.returncode == 0, done.stderr
 
-        def run(*arguments):
+        def run(*arguments, code=0):
             done = subprocess.run(
                 [sys.executable, "-m", "fcis", *map(str, arguments)],
                 cwd=tmp_path,
@@ -45,23 +48,29 @@ def patched(tmp_path, request):
                 text=True,
                 timeout=600,
             )
-            assert done.returncode == 0, done.stderr
-            return done.stdout
+            assert done.returncode == code, done.stderr
+            return done.stderr if code else done.stdout
 
         return run
 
     return apply
 
 
+# the code that uses the new thing is not counted
+USERS = {"recipe_field": {"src/fcis/model/detector.py"}}
+
+
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda path: path.stem)
-def test_two_files_are_touched(patch):
+def test_few_files_are_touched(patch):
     touched = re.findall(r"^\+\+\+ b/(.+)$", patch.read_text(), re.MULTILINE)
-    assert len(touched) == 2
+    users = USERS.get(patch.stem, set())
+    assert users <= set(touched)
+    assert len(set(touched) - users) == (1 if users else 2)
     assert all(name.startswith("src/fcis/") for name in touched)
 
 
 def test_there_is_a_walk_of_each_kind():
-    assert [path.stem for path in PATCHES] == ["backbone", "command", "format"]
+    assert [path.stem for path in PATCHES] == ["backbone", "command", "format", "recipe_field"]
 
 
 def test_a_backbone(patched, tmp_path):
@@ -96,3 +105,17 @@ def test_a_command(patched):
     assert len(counts) == 8 and sum(map(int, counts.values())) > 4
     assert "count the objects of each class" in run("--help")
     assert "fcis count train.json" in run("count", "--help")
+
+
+def test_a_recipe_field(patched, tmp_path):
+    """It has its bound, its place in files and its way through --set by its annotation alone."""
+    run, folder = patched("recipe_field"), tmp_path / "run"
+    data = ["--train", "scenes:2:1", "--val", "scenes:1:2", "--recipe", "tiny"]
+    short = ["--set", "steps=2", "--set", "crop=64", "--device", "cpu", "--out", folder]
+    run("train", *data, *short, "--set", "least_area=300")
+    found = ["--score-threshold", "0", "--out", tmp_path / "found", "--device", "cpu"]
+    run("predict", "scenes:1:3", "--weights", folder, *found)
+    entries = json.loads((tmp_path / "found" / "predictions.json").read_text())
+    assert all(rle_area(entry["segmentation"]) >= 300 for entry in entries)
+    error = run("train", *data, *short, "--set", "least_area=-1", code=2)
+    assert "--set model.detection.least_area: is -1, expected 0 to 1,000,000,000" in error

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from fcis.model.build import build_model
+from fcis.recipe.conventions import named_conventions, with_conventions
 from fcis.recipe.named import named_recipe
-from fcis.recipe.types import named_conventions
 from fcis.weights.weights_file import WeightsInfo, read_info, save_weights
 
 
@@ -116,7 +116,7 @@ def converted(tiny_weights, tmp_path_factory):
         path = folder / f"{conventions}.safetensors"
         if not path.exists():
             info = read_info(tiny_weights)
-            model = replace(info.model, conventions=named_conventions(conventions))
+            model = with_conventions(info.model, named_conventions(conventions))
             save_weights(path, build_model(model), replace(info, model=model))
         return path
 

@@ -15,6 +15,7 @@ import pytest
 from torch import nn
 
 from fcis.core.errors import InputError
+from fcis.recipe.conventions import with_conventions
 from fcis.weights import cache
 from fcis.weights.cache import cache_folder, converted_of, obtain, source_of, state_of
 from fcis.weights.published import PUBLISHED
@@ -149,13 +150,12 @@ def test_conversions_of_another_version_are_made_anew(folder, server, convert, c
 
 def test_what_the_file_decides_is_not_held_against_it(folder, converted):
     info = read_info(converted("release"))
-    conventions = replace(info.model.conventions, box_slots=1, negative_low=0.1)
     folder.mkdir(parents=True)
     for changed, state in (
-        (conventions, "ready"),
-        (replace(conventions, pad_proposals=False), "not fetched"),
+        ({"box_slots": 1}, "ready"),
+        ({"box_slots": 1, "pad_proposals": False}, "not fetched"),
     ):
-        model = replace(info.model, conventions=changed)
+        model = with_conventions(info.model, changed)
         save_weights(converted_of(COCO), nn.Identity(), replace(info, model=model))
         assert state_of(COCO) == state
 
@@ -298,7 +298,8 @@ def test_a_cache_that_cannot_be_written(folder, convert):
 # --- several at once ------------------------------------------------------------------------
 
 
-def test_one_works_and_the_others_wait(folder, server, convert, monkeypatch, capsys):
+def test_one_works_and_the_others_wait(folder, server, convert, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="fcis")
     monkeypatch.setattr(cache, "_PATIENCE", 0.05)
     server.gate.clear()
     found = []
@@ -310,7 +311,7 @@ def test_one_works_and_the_others_wait(folder, server, convert, monkeypatch, cap
     said, until = "", time.monotonic() + 10
     while said.count("coco: waiting for the process") < 2 and time.monotonic() < until:
         time.sleep(0.01)
-        said += capsys.readouterr().err
+        said = "\n".join(caplog.messages)
     assert said.count("coco: waiting for the process") == 2
     server.gate.set()
     for thread in threads:

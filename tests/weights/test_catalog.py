@@ -224,7 +224,7 @@ def test_from_the_server_to_a_file_that_fits(server, monkeypatch, tmp_path):
     for name, mask_category in (("voc", "best-foreground"), ("voc-chainercv", "best-any")):
         path = resolve_weights(name)
         info = read_info(path)
-        assert info.model.conventions.mask_category == mask_category
+        assert info.model.detection.mask_category == mask_category
         assert info.model.class_names[14] == "person"
         assert state_of(PUBLISHED[name]) == "ready"
         server.status = 404

@@ -8,7 +8,7 @@ import pytest
 
 from fcis.cli.main import build_parser
 from fcis.core.errors import InputError
-from fcis.recipe.types import CONVENTIONS
+from fcis.recipe.conventions import CONVENTIONS
 from fcis.weights import published
 from fcis.weights.published import BASE, PUBLISHED, address_of
 
@@ -82,7 +82,7 @@ def test_docs_state_the_conventions_as_they_are():
     assert len(found) > 15
     for field, _, *values in found:
         sets = [CONVENTIONS[name] for name in ("release", "chainercv", "paper")]
-        assert values == [str(getattr(one, field)) for one in sets], field
+        assert values == [str(one[field]) for one in sets], field
         assert len(set(values)) > 1, field
 
 

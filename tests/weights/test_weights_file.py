@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 from dataclasses import replace
@@ -12,6 +13,7 @@ from fcis.core.errors import InputError
 from fcis.evaluation.calibration import Calibration
 from fcis.model.build import build_model
 from fcis.model.folding import fold_norms
+from fcis.recipe.conventions import with_conventions
 from fcis.weights.weights_file import (
     load_weights,
     read_arrays,
@@ -64,6 +66,32 @@ def test_half_precision_is_read_as_float32(tmp_path):
     assert value.dtype == torch.float32 and value.tolist() == [1.5]
 
 
+def entry_of(path):
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["fcis"])
+
+
+def test_formats_of_before_are_read_and_written_anew(saved_path, tmp_path, saved_info):
+    """Formats 1 and 2, the latter with a calibration, have recipes of version 1."""
+    assert entry_of(saved_path)["format"] == 3 and entry_of(saved_path)["model"]["version"] == 2
+    path = tmp_path / "old.safetensors"
+    for old, calibration in ((1, None), (2, Calibration(temperature=1.3, bias=-0.1))):
+        info = replace(saved_info, calibration=calibration)
+        rewrite_info(saved_path, path, info)
+        new = entry_of(path)
+        assert new["format"] == old + 2
+        model = copy.deepcopy(new["model"])
+        del model["version"], model["detection"]["vote"], model["head"]["sampling"]
+        model["conventions"] = {"vote": "binary", "sampling": "native", "negative_low": 0.1}
+        entry = json.dumps(new | {"format": old, "model": model})
+        save_file(read_arrays(saved_path), path, metadata={"fcis": entry})
+        rows = {"vote": "binary", "sampling": "native"}
+        info = replace(info, model=with_conventions(info.model, rows))
+        assert read_info(path) == info
+        rewrite_info(path, path, info)
+        assert entry_of(path)["format"] == old + 2 and read_info(path) == info
+
+
 # calibrated weights
 
 
@@ -78,7 +106,7 @@ def test_a_calibration_is_kept_and_changes_no_array(saved_path, tmp_path, saved_
     with safe_open(saved_path, framework="pt") as file:
         assert file.keys() == list(arrays)
         assert all(torch.equal(file.get_tensor(name), arrays[name]) for name in arrays)
-        assert json.loads(file.metadata()["fcis"])["format"] == 2
+    assert entry_of(saved_path)["format"] == 4
     assert os.listdir(tmp_path) == ["w.safetensors"]
     rewrite_info(saved_path, tmp_path / "back.safetensors", saved_info)
     assert read_info(tmp_path / "back.safetensors") == saved_info

@@ -83,7 +83,7 @@ def described(path, entry):
         "3",
         "null",
         "[" * 200_000,
-        {"model": None, "format": 1},
+        {"model": None, "format": 3},
         {"thresholds": 3},
         {"thresholds": ["x", "y"]},
         {"metrics": [1]},
@@ -110,7 +110,7 @@ def test_damaged_descriptions(tmp_path, saved_info, change):
 
 def entry_of(info):
     return {
-        "format": 1,
+        "format": 3,
         "model": to_json(info.model),
         "recipe": info.recipe,
         "thresholds": list(info.thresholds),
@@ -132,7 +132,8 @@ def test_descriptions_with_a_field_missing(tmp_path, saved_info, field):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 3}, r"w\.safetensors: format 3 is not known; update fcis"),
+        ({"format": 5}, r"w\.safetensors: format 5 is not known; update fcis"),
+        ({"model": {"version": 3}}, r"w\.safetensors: model: version 3 is not known; update fcis"),
         ({"model": {"shape": 1}}, r"w\.safetensors: model: unknown field 'shape'"),
         ({"thresholds": [0.5]}, "has 1 thresholds for 2 categories"),
         ({"thresholds": [0.5, float("nan")]}, "a threshold is not finite"),

@@ -167,7 +167,7 @@ def _add_classes(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a field of the recipe, e.g. model.conventions.sampling=native",
+        help="change a field of the recipe, e.g. model.head.sampling=native",
     )
 
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from fcis.core.devices import choose_device
-from fcis.core.errors import InputError
 from fcis.inference.load_predictor import load_any
 from fcis.inference.predictor import Predictor
 from fcis.inference.test_time.ensemble import Averaging
 from fcis.inference.test_time.scales import read_scales
-from fcis.inference.tiling.tile_grid import Tiling, make_tiling
+from fcis.inference.tiling.tile_grid import Tiling
 from fcis.recipe.reading import with_size
 from fcis.weights.catalog import default_weights, zoo
 from fcis.weights.weights_file import read_info
@@ -22,6 +21,7 @@ def open_predictor(
     size: str | None,
     device: str,
     averaging: Averaging | None = None,
+    tiling: Tiling | None = None,
 ) -> Predictor:
     """Return the predictor that options ask for; of several weights, an ensemble.
 
@@ -36,7 +36,7 @@ def open_predictor(
         about = read_info(zoo()[weights]).about
         print(f"weights: {weights} ({about}); --weights names others", file=sys.stderr)
     change = partial(with_size, text=size) if size is not None else None
-    return load_any(weights, device=device, averaging=averaging, change=change)
+    return load_any(weights, device=device, averaging=averaging, change=change, tiling=tiling)
 
 
 def averaging_of(options: argparse.Namespace) -> Averaging:
@@ -47,16 +47,3 @@ def averaging_of(options: argparse.Namespace) -> Averaging:
     """
     scales = () if options.scales is None else read_scales(options.scales.split(","))
     return Averaging(scales=scales, flip=options.flip, roi_side=options.roi_side)
-
-
-def tiling_of(options: argparse.Namespace) -> Tiling | None:
-    """Return what `--tile` and `--overlap` ask for, None if images go through in one piece.
-
-    Raises:
-        InputError: no such tiles are possible.
-    """
-    if options.tile is not None:
-        return make_tiling(options.tile, options.overlap)
-    if options.overlap is not None:
-        raise InputError(f"--overlap {options.overlap}: is for tiles; add --tile SIZE")
-    return None

@@ -94,35 +94,20 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_half(options: argparse.Namespace) -> int:
     """Write the file, and say how large it is and what it lacks."""
-    from functools import partial
-
-    from fcis.core.output_files import check_file
-    from fcis.weights.half_precision import (
-        described,
-        find_source,
-        pack_weights,
-        read_figure,
-        summary,
-    )
+    from fcis.weights.half_precision import find_source, read_figure, summary, write_half
 
     for name in _OF_OTHERS:
         if getattr(options, name) is not None:
             raise InputError(f"--{name}: is for weights of other programs; leave it out")
-    source, target = find_source(options.source), options.target
-    _check_suffix(target)
-    if target.resolve() == source.resolve():
-        raise InputError(f"{source}: source and target must be different files")
-    figures = [read_figure(text) for text in options.metric]
-    check_file("TARGET", target)
-    change = partial(
-        described,
+    packed = write_half(
+        options.source,
+        options.target,
         about=options.about,
         licence=options.licence,
         training_data=options.trained_on,
-        figures=figures,
+        figures=[read_figure(text) for text in options.metric],
     )
-    packed = pack_weights(source, target, change)
-    print(summary(packed, source, target))
+    print(summary(packed, find_source(options.source), options.target))
     return 0
 
 

@@ -77,4 +77,4 @@ def _factor_of(recipe: str) -> Callable[[tuple[int, int]], float]:
     from fcis.recipe.reading import read_recipe
 
     model = read_recipe(recipe).model
-    return lambda size: plan_resize(size, model.preprocessing, model.conventions).factors[0]
+    return lambda size: plan_resize(size, model.preprocessing).factors[0]

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """Detect in every image, print the figures and write what was asked for."""
     from dataclasses import replace
 
-    from fcis.cli.common import averaging_of, open_predictor, tiling_of
+    from fcis.cli.common import averaging_of, open_predictor
     from fcis.core.output_files import write_json, write_picture
     from fcis.data.source import open_dataset
     from fcis.evaluation.confusion import draw_confusion
@@ -76,12 +76,12 @@ def run(options: argparse.Namespace) -> int:
         warn_if_trained_on,
     )
     from fcis.inference.evaluate_dataset import evaluate_predictor, reliability_curves
+    from fcis.inference.tiling.tile_grid import read_tiling
 
     target = _check_files(options)
     averaging = averaging_of(options)
-    tiling = tiling_of(options)
-    predictor = open_predictor(options.weights, options.size, options.device, averaging)
-    predictor.tiling = tiling
+    tiling = read_tiling(options.tile, options.overlap)
+    predictor = open_predictor(options.weights, options.size, options.device, averaging, tiling)
     dataset = replace(open_dataset(options.data, options.images), name=options.data)
     calibrated = None
     if target is None:

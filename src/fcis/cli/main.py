@@ -6,6 +6,7 @@ interrupted.
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 import warnings
@@ -14,9 +15,12 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from tqdm import tqdm
+
 from fcis.cli import benchmark, convert, data, demo, evaluate, info, predict, reproduce, train
 from fcis.cli.parser import INTERRUPTED, Help, Parser
 from fcis.core.errors import InputError
+from fcis.core.progress import LOGGER
 
 # in the order of `fcis --help`; what a command is says `fcis.cli.parser`
 COMMANDS = (demo, predict, train, evaluate, data, convert, benchmark, reproduce, info)
@@ -50,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # commands are called like their modules
         module = importlib.import_module(f"fcis.cli.{options.command}")
         run: Callable[[argparse.Namespace], int] = module.run
-        with _plain_warnings():
+        with _plain_warnings(), _lines_of_the_library():
             code = run(options)
         sys.stdout.flush()
         return code
@@ -79,6 +83,27 @@ def _let_the_first_speak() -> None:
 def _interrupted() -> int:
     print("fcis: interrupted", file=sys.stderr)
     return INTERRUPTED
+
+
+class _Lines(logging.Handler):
+    """Prints lines above progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the line of a record."""
+        tqdm.write(record.getMessage())
+
+
+@contextmanager
+def _lines_of_the_library() -> Iterator[None]:
+    """Print what the library has to say."""
+    handler, level = _Lines(), LOGGER.level
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
 
 
 @contextmanager

@@ -145,13 +145,13 @@ def add_averaging(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=224.0,
         metavar="PX",
-        help="with --scales: an RoI is read where its pixels are closest in number to a square "
+        help="with --scales: a RoI is read where its pixels are closest in number to a square "
         "of this side (default: 224)",
     )
 
 
 def add_tiles(parser: argparse.ArgumentParser) -> None:
-    """Add `--tile` and `--overlap`, which `fcis.cli.common.tiling_of` reads."""
+    """Add `--tile` and `--overlap`, which `tile_grid.read_tiling` reads."""
     parser.add_argument(
         "--tile",
         type=int,

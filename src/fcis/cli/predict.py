@@ -72,24 +72,24 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict every image; go on past those that cannot be read and list them at the end."""
-    from fcis.cli.common import averaging_of, open_predictor, tiling_of
-    from fcis.inference.predict_files import Interrupted, check_request, predict_files
+    from fcis.cli.common import averaging_of, open_predictor
+    from fcis.inference.predict_files import Interrupted, check_request
+    from fcis.inference.tiling.tile_grid import read_tiling
 
     request = {
         "save": options.save,
-        "threshold": options.score_threshold,
+        "score_threshold": options.score_threshold,
         "max_pixels": options.max_pixels,
         "resume": options.resume,
     }
     if "maps" in check_request(options.input, **request):
         _check_maps(options)
-    tiling = tiling_of(options)
+    tiling = read_tiling(options.tile, options.overlap)
     averaging = averaging_of(options)
-    predictor = open_predictor(options.weights, options.size, options.device, averaging)
-    predictor.tiling = tiling
+    predictor = open_predictor(options.weights, options.size, options.device, averaging, tiling)
     try:
-        outcome = predict_files(
-            predictor, options.input, options.out, images_dir=options.images, **request
+        outcome = predictor.predict_files(
+            options.input, options.out, images_dir=options.images, **request
         )
     except Interrupted as stop:
         outcome = stop.outcome

@@ -132,23 +132,42 @@ def open_header(path: str | Path) -> Image.Image:
             raise InputError(f"{path}: is a folder, not an image file; name a file in it")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
-        with _pillow_limit.suspended():
-            Image.init()
-            return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
-    except InputError:
-        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the spelling") from error
+    except OSError as error:
+        raise damaged(str(path), error) from error
+    return _identify(path, str(path))
+
+
+def open_stream(file: BytesIO, name: str) -> Image.Image:
+    """Return the picture of an image file in memory, decoded and turned upright as a file's.
+
+    Raises:
+        InputError: it is no image, or damaged.
+    """
+    if not file.getbuffer().nbytes:
+        raise InputError(f"{name}: is empty (0 bytes), or was read before; open it again")
+    image = _identify(file, name)
+    _load(image, MAX_PIXELS, name)
+    return _upright(image)
+
+
+def _identify(source: Path | BytesIO, name: str) -> Image.Image:
+    """Return a Pillow image of which only the header has been read."""
+    try:
+        with _pillow_limit.suspended():
+            Image.init()
+            return Image.open(source, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
     except PermissionError as error:
-        raise InputError(f"{path}: no permission to read this file; change its rights") from error
+        raise InputError(f"{name}: no permission to read this file; change its rights") from error
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{path}: not an image that can be read (or its first bytes are damaged); convert it "
+            f"{name}: not an image that can be read (or its first bytes are damaged); convert it "
             "to PNG, JPEG or TIFF, in 8-bit colour or in 8-bit, 16-bit or float grey"
         ) from error
     except DAMAGED as error:
         raise InputError(
-            f"{path}: truncated, damaged or not an image ({_one_line(error)}); "
+            f"{name}: truncated, damaged or not an image ({_one_line(error)}); "
             "copy or export it again"
         ) from error
 

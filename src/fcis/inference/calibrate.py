@@ -15,7 +15,7 @@ from fcis.data.dataset import Dataset
 from fcis.evaluation.calibration_report import CalibrationReport, calibrate
 from fcis.evaluation.report import Report
 from fcis.inference.evaluate_dataset import dataset_ids, detect_all, figures_of, most_detections
-from fcis.inference.predictor import Predictor
+from fcis.inference.image_predictor import ImagePredictor
 from fcis.weights.catalog import is_own_file, resolve_weights
 from fcis.weights.weights_file import WeightsInfo, read_info, rewrite_info
 
@@ -72,7 +72,7 @@ def warn_if_trained_on(info: WeightsInfo, dataset: Dataset) -> None:
 
 
 def calibrate_predictor(
-    predictor: Predictor, dataset: Dataset
+    predictor: ImagePredictor, dataset: Dataset
 ) -> tuple[Report, list[CocoDetection], CalibrationReport]:
     """Give a predictor the calibration and the thresholds that are best on a dataset.
 

@@ -2,24 +2,49 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fcis.core.coco_types import CocoDetection
 from fcis.core.errors import InputError
-from fcis.core.progress import progress
+from fcis.core.progress import Watcher, progress
 from fcis.data.dataset import Dataset
 from fcis.evaluation.calibration_report import CalibrationReport, measured_reliability
 from fcis.evaluation.records import MIN_SCORE
 from fcis.evaluation.reliability import Reliability
 from fcis.evaluation.report import Report, evaluate
 from fcis.imaging.instances import Instances
-from fcis.inference.predictor import Predictor
+from fcis.inference.image_predictor import ImagePredictor
 from fcis.inference.tiling.tile_grid import plan_tiles
 from fcis.weights.weights_file import WeightsInfo
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What an evaluation has found.
+
+    Attributes:
+        report: the figures.
+        detections: as a COCO results list, low scores included.
+    """
+
+    report: Report
+    detections: list[CocoDetection]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the figures as `fcis evaluate --json` writes them."""
+        return self.report.to_json()
+
+    def summary(self) -> str:
+        """Return the figures as text for people."""
+        return self.report.summary()
+
+
 def evaluate_predictor(
-    predictor: Predictor, dataset: Dataset, *, watch: Callable[[Instances], None] | None = None
+    predictor: ImagePredictor,
+    dataset: Dataset,
+    *,
+    watch: Callable[[Instances], None] | None = None,
+    progress_watch: Watcher | None = None,
 ) -> tuple[Report, list[CocoDetection]]:
     """Return the figures of a predictor on a dataset, and its detections, low scores included.
 
@@ -27,17 +52,18 @@ def evaluate_predictor(
         predictor: of the categories of the dataset.
         dataset: the truth.
         watch: is given the detections in each image as they are found.
+        progress_watch: as `progress` takes it.
 
     Raises:
         InputError: the weights know other categories than the dataset, or an image cannot be
             read.
     """
-    found, seconds = detect_all(predictor, dataset, watch)
+    found, seconds = detect_all(predictor, dataset, watch, progress_watch)
     return figures_of(predictor, dataset, found, seconds), found
 
 
 def reliability_curves(
-    predictor: Predictor,
+    predictor: ImagePredictor,
     dataset: Dataset,
     found: list[CocoDetection],
     calibrated: CalibrationReport | None = None,
@@ -61,14 +87,18 @@ def reliability_curves(
 
 
 def detect_all(
-    predictor: Predictor, dataset: Dataset, watch: Callable[[Instances], None] | None = None
+    predictor: ImagePredictor,
+    dataset: Dataset,
+    watch: Callable[[Instances], None] | None = None,
+    progress_watch: Watcher | None = None,
 ) -> tuple[list[CocoDetection], float]:
     """Return all detections in a dataset, with its category ids, and the seconds an image took."""
     ids = dataset_ids(predictor.info, dataset)
     found: list[CocoDetection] = []
     started = time.perf_counter()
     detected = predictor.detect_dataset(dataset)
-    for instances in progress(detected, total=len(dataset), what="evaluating"):
+    bar = progress(detected, total=len(dataset), what="evaluating", watch=progress_watch)
+    for instances in bar:
         found += replace(instances, category_ids=(0, *ids)).to_coco()
         if watch is not None:
             watch(instances)
@@ -77,7 +107,7 @@ def detect_all(
 
 
 def figures_of(
-    predictor: Predictor, dataset: Dataset, found: list[CocoDetection], seconds: float
+    predictor: ImagePredictor, dataset: Dataset, found: list[CocoDetection], seconds: float
 ) -> Report:
     """Return the figures of detections.
 
@@ -99,7 +129,7 @@ def figures_of(
     )
 
 
-def most_detections(predictor: Predictor, dataset: Dataset) -> int:
+def most_detections(predictor: ImagePredictor, dataset: Dataset) -> int:
     """Return how many detections an image may have: the recipe's number, or that of each tile."""
     most = predictor.info.model.detection.max_detections
     tiling = predictor.tiling

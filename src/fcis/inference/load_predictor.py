@@ -6,6 +6,7 @@ from pathlib import Path
 from fcis.core.errors import InputError
 from fcis.inference.predictor import Predictor, load_predictor
 from fcis.inference.test_time.ensemble import Averaging, Ensemble
+from fcis.inference.tiling.tile_grid import Tiling
 from fcis.model.precision import Compile, Precision
 from fcis.recipe.types import ModelRecipe
 from fcis.weights.catalog import resolve_weights
@@ -23,6 +24,7 @@ def load_any(
     fold: bool = True,
     precision: Precision = "float32",
     compile: Compile = False,
+    tiling: Tiling | None = None,
 ) -> Predictor:
     """Return a predictor of one network or of an ensemble.
 
@@ -37,6 +39,7 @@ def load_any(
         fold: as `load_predictor` takes it, and so the following.
         precision: of the convolutions.
         compile: what runs on whole images.
+        tiling: in which images go through the network.
 
     Raises:
         InputError: weights cannot be found or used or do not go together, or there is no such
@@ -57,6 +60,7 @@ def load_any(
                 fold=fold,
                 precision=precision,
                 compile=compile,
+                tiling=tiling,
             )
         )
     found = predictors[0]

@@ -14,14 +14,14 @@ from jaxtyping import UInt8
 from fcis.core.coco_types import CocoDetection
 from fcis.core.errors import InputError
 from fcis.core.output_files import make_folder, write_json
-from fcis.core.progress import progress
+from fcis.core.progress import Watcher, progress
 from fcis.imaging.instances import Instances
 from fcis.imaging.reading import MAX_PIXELS, MAX_TILED_PIXELS
 from fcis.imaging.strips.picture import ArrayPicture, Picture
 from fcis.imaging.video import is_video
 from fcis.inference.explain.scores import score_maps, with_score_maps
+from fcis.inference.image_predictor import ImagePredictor
 from fcis.inference.inputs import Job, find_jobs
-from fcis.inference.predictor import Predictor
 from fcis.inference.results.jsonl import LINES, LineFile
 from fcis.inference.results.result_pictures import (
     MAPS,
@@ -53,7 +53,7 @@ class Outcome:
         failures: one line for each image that could not be.
         empty: images in which nothing reached the threshold.
         top_score: the highest score in all of those.
-        full: images with as many instances as the network puts out at most.
+        full: images with as many instances as the network outputs at most.
         notes: one line for each of the first empty and the first full ones; at the end, how many
             there were if there were more.
     """
@@ -95,7 +95,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def predict_files(
-    predictor: Predictor,
+    predictor: ImagePredictor,
     inputs: Sequence[str],
     out: Path,
     *,
@@ -104,6 +104,7 @@ def predict_files(
     threshold: float | None = None,
     max_pixels: int | None = None,
     resume: bool = False,
+    watch: Watcher | None = None,
 ) -> Outcome:
     """Predict every image and frame, in tiles if the predictor has a tiling, and write results.
 
@@ -120,6 +121,7 @@ def predict_files(
         max_pixels: the most pixels that an image may have; None: the limit for whole images or
             tiles.
         resume: with lines: go on after the last image whose line is complete.
+        watch: as `progress` takes it.
 
     Raises:
         InputError: an argument makes no sense, an input stands for no image, the network has no
@@ -127,7 +129,7 @@ def predict_files(
         Interrupted: the user stopped.
     """
     kinds = check_request(
-        inputs, save=save, threshold=threshold, max_pixels=max_pixels, resume=resume
+        inputs, save=save, score_threshold=threshold, max_pixels=max_pixels, resume=resume
     )
     most = max_pixels or (MAX_PIXELS if predictor.tiling is None else MAX_TILED_PIXELS)
     if "maps" in kinds:
@@ -140,7 +142,7 @@ def predict_files(
         jobs = find_jobs(images, model, images_dir=images_dir, max_pixels=most, out=out)
     streams = find_videos(videos, [job.name for job in jobs])
     make_folder(out)
-    work = _Work(predictor, out, kinds=kinds, threshold=threshold)
+    work = _Work(predictor, out, kinds=kinds, threshold=threshold, watch=watch)
     work.outcome.total = None if streams else len(jobs)
     try:
         if "jsonl" in kinds:
@@ -164,7 +166,7 @@ def check_request(
     inputs: Sequence[str],
     *,
     save: str | None,
-    threshold: float | None,
+    score_threshold: float | None,
     max_pixels: int | None,
     resume: bool,
 ) -> set[str]:
@@ -180,8 +182,8 @@ def check_request(
     kinds = {k.strip() for k in text.split(",") if k.strip()}
     if not kinds or not kinds <= set(KINDS):
         raise InputError(f"--save {text}: expected some of {','.join(KINDS)}")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise InputError(f"--score-threshold {threshold}: expected a number from 0 to 1")
+    if score_threshold is not None and not 0 <= score_threshold <= 1:
+        raise InputError(f"--score-threshold {score_threshold}: expected a number from 0 to 1")
     if max_pixels is not None and max_pixels < 1:
         raise InputError(f"--max-pixels {max_pixels}: expected a number above 0")
     if resume and "jsonl" not in kinds:
@@ -197,12 +199,19 @@ class _Work:
     """Takes images through the network and writes what is asked for."""
 
     def __init__(
-        self, predictor: Predictor, out: Path, *, kinds: set[str], threshold: float | None
+        self,
+        predictor: ImagePredictor,
+        out: Path,
+        *,
+        kinds: set[str],
+        threshold: float | None,
+        watch: Watcher | None,
     ) -> None:
         self._predictor = predictor
         self._out = out
         self._kinds = kinds
         self._threshold = threshold
+        self._watch = watch
         self._overlays = Overlays(out)
         self.outcome = Outcome()
         self.lines: LineFile | None = None
@@ -211,7 +220,8 @@ class _Work:
         """Look at images that an earlier run has not looked at."""
         new = [job for job in jobs if not self._is_done(job)]
         self.outcome.before += len(jobs) - len(new)
-        for seen in progress(self._seen(new), total=len(new), what="predicting"):
+        bar = partial(progress, watch=self._watch)
+        for seen in bar(self._seen(new), total=len(new), what="predicting"):
             self._keep(seen, None)
 
     def watch(self, video: VideoInput, jobs: Iterable[Job]) -> None:
@@ -220,7 +230,8 @@ class _Work:
             jobs = self._undone(jobs)
         frames = self._seen(jobs)
         total = video.info.num_frames
-        for seen in progress(frames, total=total, what=video.path.name, unit="frame"):
+        bar = partial(progress, watch=self._watch)
+        for seen in bar(frames, total=total, what=video.path.name, unit="frame"):
             self._keep(seen, video)
         self._overlays.close()
 
@@ -350,7 +361,7 @@ def _note_empty(job: Job, found: Instances, outcome: Outcome) -> None:
 
 
 def _note_full(job: Job, most: int, outcome: Outcome) -> None:
-    """Remember that there may be more instances than the network puts out."""
+    """Remember that there may be more instances than the network outputs."""
     outcome.full += 1
     if outcome.full <= _MOST_NOTES:
         outcome.notes.append(

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from fcis.imaging.channel_counts import fit_channels
-from fcis.recipe.conventions import Conventions
 from fcis.recipe.types import Preprocessing
 from fcis.structures import ImageBatch
 
@@ -29,9 +28,7 @@ class Resize:
     factors: tuple[float, float]
 
 
-def plan_resize(
-    size: tuple[int, int], preprocessing: Preprocessing, conventions: Conventions
-) -> Resize:
+def plan_resize(size: tuple[int, int], preprocessing: Preprocessing) -> Resize:
     """Return the test-time size of an image of (height, width).
 
     The shorter side becomes `short_side` unless the longer one would pass `long_side`; with
@@ -45,13 +42,13 @@ def plan_resize(
         factor = preprocessing.short_side / short
         bound = preprocessing.long_side
         longest = factor * long
-        if conventions.size_rounding == "nearest":
+        if preprocessing.size_rounding == "nearest":
             longest = round(longest)
         if bound and longest > bound:
             factor = bound / long
     else:
         factor = preprocessing.zoom
-    if conventions.size_rounding == "nearest":
+    if preprocessing.size_rounding == "nearest":
         height, width = (max(1, round(n * factor)) for n in size)
         return Resize(size=(height, width), factors=(factor, factor))
     height, width = (max(1, int(n * factor)) for n in size)
@@ -128,7 +125,6 @@ def normalise(
 def prepare(
     image: UInt8[np.ndarray, "height width channel"],
     preprocessing: Preprocessing,
-    conventions: Conventions,
     limits: tuple[int, int] | None = None,
 ) -> tuple[Float[Tensor, "input h w"], Resize]:
     """Return one image as network input, and how it was resized.
@@ -136,7 +132,6 @@ def prepare(
     Args:
         image: levels; RGB where the network takes one channel or three.
         preprocessing: how they are stretched, resized and normalised.
-        conventions: how sizes are rounded.
         limits: for a part of an image, as in `stretch_levels`.
 
     Raises:
@@ -144,14 +139,14 @@ def prepare(
     """
     image = fit_channels(image, len(preprocessing.mean))
     height, width = image.shape[:2]
-    plan = plan_resize((height, width), preprocessing, conventions)
+    plan = plan_resize((height, width), preprocessing)
     levels = stretch_levels(image, preprocessing.stretch, limits)
     if plan.size != (height, width):
         factors = plan.factors
-        if conventions.size_rounding == "down":
+        if preprocessing.size_rounding == "down":
             factors = (plan.size[0] / height, plan.size[1] / width)
         levels = sample_window(levels, factors, (0.0, 0.0), plan.size)
-    if conventions.resize == "levels":
+    if preprocessing.resize == "levels":
         levels = np.rint(levels)
     return normalise(levels, preprocessing), plan
 

@@ -1,6 +1,6 @@
 """What all systems of the paper share: backbone, proposals, two passes of scoring, mask voting.
 
-A system adds its maps and says how an RoI is read from them: `score_rois` and `mask_rois`
+A system adds its maps and says how a RoI is read from them: `score_rois` and `mask_rois`
 (Paper: Figure 3, 4.1). Training composes the same stages with targets and losses; nothing here
 knows of it.
 """
@@ -63,10 +63,8 @@ class Detector(nn.Module, ABC, Generic[Maps]):
     def __init__(self, recipe: ModelRecipe, *, fetch: bool = False, conv5: Conv5 = "image") -> None:
         super().__init__()
         self.recipe = recipe
-        self.backbone: Backbone = build_backbone(
-            recipe.backbone, fetch=fetch, stem_eps=recipe.conventions.stem_eps, conv5=conv5
-        )
-        self.rpn = RPN(self.backbone.channels[0], recipe=recipe.rpn, conventions=recipe.conventions)
+        self.backbone: Backbone = build_backbone(recipe.backbone, fetch=fetch, conv5=conv5)
+        self.rpn = RPN(self.backbone.channels[0], recipe=recipe.rpn)
 
     @abstractmethod
     def maps(self, features: Features) -> Maps:
@@ -107,9 +105,7 @@ class Detector(nn.Module, ABC, Generic[Maps]):
         """Return the regions of interest that the RPN finds; they carry no gradient."""
         sizes = batch.sizes.to(torch.float32)
         with torch.no_grad():
-            return find_proposals(
-                output, sizes, batch.scales, self.recipe.rpn, self.recipe.conventions
-            )
+            return find_proposals(output, sizes, batch.scales, self.recipe.rpn)
 
     def find_rois(self, output: RPNOutput, maps: Maps, batch: ImageBatch) -> Proposals:
         """Return the regions of interest in which instances are looked for: the RPN's."""
@@ -160,7 +156,7 @@ class Detector(nn.Module, ABC, Generic[Maps]):
         sizes: Int[Tensor, "roi 2"],
     ) -> Float[Tensor, "roi 4"]:
         """Return the boxes that deltas lead to, cut to images of (height, width) in `sizes`."""
-        keep_pixel = self.recipe.conventions.box_clip == "last-pixel"
+        keep_pixel = self.recipe.detection.box_clip == "last-pixel"
         return clip_boxes(decode_boxes(boxes, deltas), sizes.to(boxes), keep_pixel=keep_pixel)
 
     def mask_grids(
@@ -195,7 +191,7 @@ class Detector(nn.Module, ABC, Generic[Maps]):
 
         Paper: 2.3, Inference.
         """
-        recipe, conventions = self.recipe.detection, self.recipe.conventions
+        recipe = self.recipe.detection
         height, width = frame.original
         keep = large_enough(boxes, recipe.drop_size)
         boxes, probabilities = boxes[keep], probabilities[keep]
@@ -203,22 +199,22 @@ class Detector(nn.Module, ABC, Generic[Maps]):
             boxes,
             frame.scale,
             (height, width),
-            last_pixel=conventions.box_end == "last-pixel",
-            keep_pixel=conventions.box_clip == "last-pixel",
+            last_pixel=recipe.box_end == "last-pixel",
+            keep_pixel=recipe.box_clip == "last-pixel",
         )
-        selection = select(original, probabilities, recipe, conventions)
-        rois, classes, grid_of = voting_pairs(selection, probabilities, conventions)
+        selection = select(original, probabilities, recipe)
+        rois, classes, grid_of = voting_pairs(selection, probabilities, recipe)
         found = read_grids(boxes[rois], classes)
-        windows = whole_pixels(original[rois], by_edges=conventions.box_rounding == "edge")
+        windows = whole_pixels(original[rois], by_edges=recipe.box_rounding == "edge")
         # a sliver at the edge may round to the pixel behind it
         windows = windows.minimum(windows.new_tensor([width, height] * 2))
-        if conventions.sampling == "pool" and self.masks_fill_boxes:
+        if self.recipe.head.sampling == "pool" and self.masks_fill_boxes:
             extents = windows.to(boxes)
         else:
             extents = found.extents / frame.scale.flip(0).repeat(2)
         grids = replace(found, extents=extents)
         crops, certainty = vote(
-            selection, grids, windows, grid_of, recipe, conventions, grid_size=self.mask_size
+            selection, grids, windows, grid_of, recipe, grid_size=self.mask_size
         )
         return self._collect(selection, crops, certainty, (height, width))
 

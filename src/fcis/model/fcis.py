@@ -19,7 +19,7 @@ class FCIS(Detector[ScoreMaps]):
             self.backbone.channels[1],
             len(recipe.class_names),
             recipe=recipe.head,
-            box_slots=recipe.conventions.box_slots,
+            box_slots=recipe.head.box_slots,
         )
 
     def maps(self, features: Features) -> ScoreMaps:

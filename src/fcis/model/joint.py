@@ -18,9 +18,9 @@ def assembly_rule(recipe: ModelRecipe) -> AssemblyRule:
     """Return how the RoIs of this model read its maps."""
     return AssemblyRule(
         stride=recipe.backbone.map_stride,
-        sampling=recipe.conventions.sampling,
+        sampling=recipe.head.sampling,
         out_size=recipe.head.out_size,
-        round_boxes=recipe.conventions.round_rois,
+        round_boxes=recipe.head.round_rois,
     )
 
 

@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fcis.core.masks import MaskCrop
-from fcis.recipe.conventions import Conventions
 from fcis.recipe.types import DetectionRecipe
 from fcis.structures import MaskGrids
 
@@ -70,7 +69,6 @@ def through_grid(
     bits: Bool[Tensor, "detection height width"],
     grid_size: int,
     recipe: DetectionRecipe,
-    conventions: Conventions,
 ) -> Bool[Tensor, "detection height width"]:
     """Store each mask with grid_size x grid_size samples of its tight box and enlarge it again."""
     shrink, grow = [], []
@@ -90,7 +88,7 @@ def through_grid(
         grow.append(spread * own[..., None])
     stored = shrink[0] @ mean @ shrink[1].transpose(1, 2)
     enlarged = grow[0] @ stored @ grow[1].transpose(1, 2)
-    at_equal = conventions.foreground_at_equal and conventions.stored_at_equal
+    at_equal = recipe.foreground_at_equal and recipe.stored_at_equal
     reached = foreground(enlarged, recipe, at_equal=at_equal)
     return reached & bits.any(dim=(1, 2), keepdim=True)
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import skip_init
 
-from fcis.core.errors import InputError
 from fcis.model.backbone import Backbone, Conv5
 from fcis.model.fusion import Fusion
 from fcis.model.imagenet import load_imagenet
@@ -106,7 +105,7 @@ class ResNet(Backbone):
         return cells
 
 
-def build_resnet(recipe: BackboneRecipe, *, fetch: bool, stem_eps: float, conv5: Conv5) -> ResNet:
+def build_resnet(recipe: BackboneRecipe, *, fetch: bool, conv5: Conv5) -> ResNet:
     """Return the ResNet of a recipe; arguments and errors are those of `build_backbone`.
 
     Convolutions start from He's normal initialisation (fan out), all scales at one. timm's zero
@@ -116,10 +115,9 @@ def build_resnet(recipe: BackboneRecipe, *, fetch: bool, stem_eps: float, conv5:
     ImageNet weights of timm were trained with the `modern` geometry; `v1` accepts them, since all
     shapes agree, but then sees slightly shifted features and needs more fine-tuning.
     """
-    _check(recipe)
     conv1 = nn.Conv2d(recipe.in_channels, recipe.stem_width, 7, stride=2, padding=3, bias=False)
     bn1 = _norm_layer(recipe, 0)(recipe.stem_width)
-    bn1.eps = stem_eps
+    bn1.eps = recipe.stem_eps
     if recipe.variant == "v1":
         maxpool = nn.MaxPool2d(3, stride=2, padding=0, ceil_mode=True)
     else:
@@ -148,29 +146,6 @@ def build_resnet(recipe: BackboneRecipe, *, fetch: bool, stem_eps: float, conv5:
     if recipe.pretrained and fetch:
         load_imagenet(backbone, recipe)
     return backbone
-
-
-def _check(recipe: BackboneRecipe) -> None:
-    """Raise an InputError that names the first field with an impossible value."""
-    for name, value, choices in (
-        ("block", recipe.block, ("basic", "bottleneck")),
-        ("variant", recipe.variant, ("v1", "modern")),
-        ("stride", recipe.stride, tuple(STRIDES)),
-        ("norm", recipe.norm, ("frozen", "batch", "group")),
-        ("frozen_stages", recipe.frozen_stages, tuple(range(6))),
-        ("fusion", recipe.fusion, ("none", "c2", "c3")),
-    ):
-        if value not in choices:
-            expected = ", ".join(str(choice) for choice in choices)
-            raise InputError(f"backbone.{name}: expected one of {expected}, got {value!r}")
-    for name, values in (("depths", recipe.depths), ("widths", recipe.widths)):
-        if len(values) != 4 or min(values) < 1:
-            raise InputError(
-                f"backbone.{name}: expected four numbers of at least 1, got {list(values)}"
-            )
-    for name, value in (("stem_width", recipe.stem_width), ("in_channels", recipe.in_channels)):
-        if value < 1:
-            raise InputError(f"backbone.{name}: expected at least 1, got {value}")
 
 
 def _block(recipe: BackboneRecipe) -> type[BasicBlock] | type[Bottleneck]:

@@ -10,7 +10,6 @@ from torch.nn import functional
 from torchvision.ops import nms
 
 from fcis.core.boxes import clip_boxes, decode_boxes, large_enough
-from fcis.recipe.conventions import Conventions
 from fcis.recipe.types import RPNRecipe
 from fcis.structures import Features, Proposals, RPNOutput
 
@@ -54,9 +53,9 @@ class RPN(nn.Module):
     channels the weights keep: scores (background or object, anchor), deltas (anchor, 4).
     """
 
-    def __init__(self, channels: int, *, recipe: RPNRecipe, conventions: Conventions) -> None:
+    def __init__(self, channels: int, *, recipe: RPNRecipe) -> None:
         super().__init__()
-        shapes = anchor_shapes(recipe, rounding=conventions.anchor_rounding)
+        shapes = anchor_shapes(recipe, rounding=recipe.anchor_rounding)
         self.register_buffer("anchor_shapes", shapes, persistent=False)
         self.conv = nn.Conv2d(channels, recipe.channels, 3, padding=1)
         self.scores = nn.Conv2d(recipe.channels, 2 * len(shapes), 1)
@@ -85,7 +84,6 @@ def find_proposals(
     sizes: Float[Tensor, "image 2"],
     scales: Float[Tensor, "image 2"],
     recipe: RPNRecipe,
-    conventions: Conventions,
 ) -> Proposals:
     """Return the best proposals of each image, best first; boxes carry the deltas' gradient.
 
@@ -93,9 +91,7 @@ def find_proposals(
         output: the network's output.
         sizes: (height, width) of the resized images.
         scales: resized over original size.
-        recipe: how many to keep, and from which size on.
-        conventions: `proposal_grid`, `proposal_rank`, `pad_proposals`, `min_size_in_original`,
-            `nms_at_equal`, `box_clip`.
+        recipe: how many to keep, from which size on, and by which conventions.
 
     An image where none is large enough has no proposals, padded or not.
 
@@ -105,7 +101,7 @@ def find_proposals(
     boxes, scores, image = [], [], []
     for i in range(len(sizes)):
         rows, columns = output.cells[i].tolist()
-        if conventions.proposal_grid == "whole-cells":
+        if recipe.proposal_grid == "whole-cells":
             rows = max(1, min(rows, int(sizes[i, 0]) // output.stride))
             columns = max(1, min(columns, int(sizes[i, 1]) // output.stride))
         window = (slice(0, rows), slice(0, columns))
@@ -113,22 +109,22 @@ def find_proposals(
         found = clip_boxes(
             found.float(),
             sizes[i].to(found).expand(len(found), 2),
-            keep_pixel=conventions.box_clip == "last-pixel",
+            keep_pixel=recipe.box_clip == "last-pixel",
         )
         logits = output.logits[i][window].detach().float().reshape(-1, 2)
         score = (logits[:, 1] - logits[:, 0]).sigmoid()  # the softmax of two
         side = recipe.min_size
-        if conventions.min_size_in_original:
+        if recipe.min_size_in_original:
             side *= float(scales[i].mean())
         keep = large_enough(found, side)
-        rank = score if conventions.proposal_rank == "probability" else logits[:, 1]
+        rank = score if recipe.proposal_rank == "probability" else logits[:, 1]
         order = keep.nonzero()[:, 0]
         before, after = numbers_kept(recipe, sizes[i])
         order = order[rank[order].argsort(descending=True, stable=True)[:before]]
         found, score, rank = found[order], score[order], rank[order]
-        keep = suppress(found.detach(), rank, recipe.nms, at_equal=conventions.nms_at_equal)
+        keep = suppress(found.detach(), rank, recipe.nms, at_equal=recipe.nms_at_equal)
         keep = keep[:after]
-        if conventions.pad_proposals and 0 < len(keep) < after:
+        if recipe.pad_proposals and 0 < len(keep) < after:
             keep = keep[torch.arange(after, device=keep.device) % len(keep)]
         boxes.append(found[keep])
         scores.append(score[keep])

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from fcis.model.pasting import enlarge, foreground
-from fcis.recipe.conventions import Conventions
 from fcis.recipe.types import DetectionRecipe
 from fcis.structures import MaskGrids, Selection
 
@@ -33,8 +32,7 @@ class Ballot:
         grids: masks of the voters.
         windows: the box of whole pixels to which each grid is cut; it may be empty.
         grid_of: the grid that each vote uses.
-        recipe: `mask_threshold`.
-        conventions: `vote`, `foreground_at_equal`.
+        recipe: `mask_threshold`, `vote`, `foreground_at_equal`.
     """
 
     selection: Selection
@@ -42,16 +40,15 @@ class Ballot:
     windows: Int[Tensor, "grid 4"]
     grid_of: Int[Tensor, " vote"]
     recipe: DetectionRecipe
-    conventions: Conventions
 
     def brought(
         self, grid: Int[Tensor, " n"], corner: Int[Tensor, "n 2"], size: tuple[int, int]
     ) -> Shaped[Tensor, "n h w"]:
         """Return what grids bring to a vote: masks in windows of a size, or their foreground."""
         masks = enlarge(self.grids, self.windows, grid, corner, size)
-        if self.conventions.vote != "binary":
+        if self.recipe.vote != "binary":
             return masks
-        return foreground(masks, self.recipe, at_equal=self.conventions.foreground_at_equal)
+        return foreground(masks, self.recipe, at_equal=self.recipe.foreground_at_equal)
 
 
 Count = tuple[list[int], list[list[int]], Float[Tensor, "n h w"]]
@@ -169,7 +166,7 @@ def _reached(
     ballot: Ballot, detection: int, corner: Sequence[int], mean: Float[np.ndarray, "h w"]
 ) -> Iterator[Count]:
     """Yield one detection cut to its foreground, unless it has none."""
-    bits = foreground(mean, ballot.recipe, at_equal=ballot.conventions.foreground_at_equal)
+    bits = foreground(mean, ballot.recipe, at_equal=ballot.recipe.foreground_at_equal)
     rows, columns = np.flatnonzero(bits.any(axis=1)), np.flatnonzero(bits.any(axis=0))
     if len(rows):
         cut = mean[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

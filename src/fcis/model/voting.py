@@ -15,7 +15,6 @@ from fcis.core.masks import MaskCrop
 from fcis.model.pasting import foreground, through_grid, tight_crop
 from fcis.model.rpn import suppress
 from fcis.model.vote_counting import Ballot, count_in_turn, count_together
-from fcis.recipe.conventions import Conventions
 from fcis.recipe.types import DetectionRecipe
 from fcis.structures import MaskGrids, Selection
 
@@ -26,30 +25,29 @@ def select(
     boxes: Float[Tensor, "roi 4"],
     probabilities: Float[Tensor, "roi class"],
     recipe: DetectionRecipe,
-    conventions: Conventions,
 ) -> Selection:
     """Return the detections of one image and the votes on their masks.
 
     Args:
         boxes: in pixels of the original image.
         probabilities: of all categories, background first.
-        recipe: `nms`, `min_score`, `max_detections`, `merge_iou`, `mask_suppression`.
-        conventions: `assignment`, `nms_at_equal`, `merge_at_equal`.
+        recipe: `nms`, `min_score`, `max_detections`, `merge_iou`, `mask_suppression`,
+            `assignment`, `nms_at_equal`, `merge_at_equal`.
 
     Official: lib/mask/mask_transform.py:140-160, 177-180 @309f6c9, which keeps more than
     `max_detections` where the last ones' scores are equal.
     """
-    if conventions.assignment == "best-category":
-        rois, labels = _best_category(boxes, probabilities, recipe, conventions)
+    if recipe.assignment == "best-category":
+        rois, labels = _best_category(boxes, probabilities, recipe)
     else:
-        rois, labels = _each_category(boxes, probabilities, recipe, conventions)
+        rois, labels = _each_category(boxes, probabilities, recipe)
     scores, order = probabilities[rois, labels].sort(descending=True, stable=True)
     most = recipe.max_detections * (1 if recipe.mask_suppression == "none" else _CANDIDATES)
     order = order[:most]
     rois, labels, scores = rois[order], labels[order], scores[:most]
     overlap = box_iou(boxes[rois], boxes)
     limit = recipe.merge_iou
-    supports = overlap >= limit if conventions.merge_at_equal else overlap > limit
+    supports = overlap >= limit if recipe.merge_at_equal else overlap > limit
     supports[torch.arange(len(rois), device=boxes.device), rois] = True
     voter_of, voters = supports.nonzero(as_tuple=True)
     weights = probabilities[voters, labels[voter_of]]
@@ -65,7 +63,7 @@ def select(
 
 
 def _each_category(
-    boxes: Tensor, probabilities: Tensor, recipe: DetectionRecipe, conventions: Conventions
+    boxes: Tensor, probabilities: Tensor, recipe: DetectionRecipe
 ) -> tuple[Tensor, Tensor]:
     """Suppress within each category; RoIs below the least score cannot suppress a better one."""
     candidates = probabilities[:, 1:] >= recipe.min_score
@@ -76,7 +74,7 @@ def _each_category(
     for count in candidates.sum(dim=0).tolist():
         if count:
             own = slice(start, start + count)
-            at_equal = conventions.nms_at_equal
+            at_equal = recipe.nms_at_equal
             best = suppress(candidate_boxes[own], scores[own], recipe.nms, at_equal=at_equal)
             kept.append(best + start)
             start += count
@@ -85,18 +83,18 @@ def _each_category(
 
 
 def _best_category(
-    boxes: Tensor, probabilities: Tensor, recipe: DetectionRecipe, conventions: Conventions
+    boxes: Tensor, probabilities: Tensor, recipe: DetectionRecipe
 ) -> tuple[Tensor, Tensor]:
     """Suppress over all categories, then give each RoI that remains its best category."""
     scores, labels = probabilities[:, 1:].max(dim=1)
     index = (scores >= recipe.min_score).nonzero()[:, 0]
-    at_equal = conventions.nms_at_equal
+    at_equal = recipe.nms_at_equal
     kept = index[suppress(boxes[index], scores[index], recipe.nms, at_equal=at_equal)]
     return kept, labels[kept] + 1
 
 
 def voting_pairs(
-    selection: Selection, probabilities: Float[Tensor, "roi class"], conventions: Conventions
+    selection: Selection, probabilities: Float[Tensor, "roi class"], recipe: DetectionRecipe
 ) -> tuple[Int[Tensor, " grid"], Int[Tensor, " grid"], Int[Tensor, " vote"]]:
     """Return the RoIs and categories whose masks are needed, and which of them each vote uses.
 
@@ -104,10 +102,10 @@ def voting_pairs(
 
     Official: symbols/resnet_v1_101_fcis.py:823-824 @309f6c9 (`best-foreground`).
     """
-    if conventions.mask_category == "voted":
+    if recipe.mask_category == "voted":
         category = selection.labels[selection.voter_of]
     else:
-        first = 0 if conventions.mask_category == "best-any" else 1
+        first = 0 if recipe.mask_category == "best-any" else 1
         category = (probabilities[:, first:].argmax(dim=1) + first)[selection.voters]
     classes = probabilities.shape[1]
     pairs, grid_of = torch.unique(selection.voters * classes + category, return_inverse=True)
@@ -138,7 +136,6 @@ def vote(
     windows: Int[Tensor, "grid 4"],
     grid_of: Int[Tensor, " vote"],
     recipe: DetectionRecipe,
-    conventions: Conventions,
     *,
     grid_size: int,
     together: bool | None = None,
@@ -153,8 +150,8 @@ def vote(
         grids: masks of the voters, extents in pixels of the original image.
         windows: the box of whole pixels to which each grid is cut.
         grid_of: the grid that each vote uses.
-        recipe: `mask_threshold`, `mask_score`.
-        conventions: `vote`, `store_grid`, `foreground_at_equal`, `stored_at_equal`.
+        recipe: `mask_threshold`, `mask_score`, `vote`, `store_grid`, `foreground_at_equal`,
+            `stored_at_equal`.
         grid_size: samples a side of a stored mask.
         together: count the votes of many detections at once; None: where grids are not on a CPU.
 
@@ -169,7 +166,6 @@ def vote(
         windows=windows,
         grid_of=grid_of,
         recipe=recipe,
-        conventions=conventions,
     )
     if together is None:
         together = grids.values.device.type != "cpu"
@@ -177,12 +173,12 @@ def vote(
     masks: list[MaskCrop | None] = [None] * len(selection.rois)
     certainty = np.zeros(len(masks), dtype=np.float32) if recipe.mask_score else None
     for detections, corners, mean in counted:
-        bits = foreground(mean, recipe, at_equal=conventions.foreground_at_equal)
+        bits = foreground(mean, recipe, at_equal=recipe.foreground_at_equal)
         if certainty is not None:
             sure = (mean * bits).sum(dim=(1, 2)) / bits.sum(dim=(1, 2)).clamp(min=1)
             certainty[list(detections)] = sure.float().cpu().numpy()
-        if conventions.store_grid:
-            bits = through_grid(mean, bits, grid_size, recipe, conventions)
+        if recipe.store_grid:
+            bits = through_grid(mean, bits, grid_size, recipe)
         pixels = bits.cpu().numpy()
         for detection, (left, top), mask in zip(detections, corners, pixels, strict=True):
             masks[detection] = tight_crop(mask, left=left, top=top)

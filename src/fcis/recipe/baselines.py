@@ -7,6 +7,7 @@ budget and targets, as in the paper's Table 1. Hard examples are not mined there
 from collections.abc import Callable
 from dataclasses import replace
 
+from fcis.recipe.conventions import with_conventions
 from fcis.recipe.types import (
     DetectionRecipe,
     InstFCNRecipe,
@@ -45,13 +46,14 @@ def instfcn_rfcn(base: Recipe) -> Recipe:
 
     R-FCN's samples are 7 x 7. A detection has the mask of its own proposal: no voting.
     """
-    detection: DetectionRecipe = replace(base.model.detection, passes=1, merge_iou=1.0)
+    detection: DetectionRecipe = replace(
+        base.model.detection, passes=1, merge_iou=1.0, store_grid=False
+    )
     model = replace(
         base.model,
         system="instfcn-rfcn",
         head=replace(base.model.head, out_size=base.model.head.k),
         detection=detection,
-        conventions=replace(base.model.conventions, store_grid=False),
     )
     if _is_scratch(base):
         model = replace(
@@ -79,14 +81,13 @@ def mnc(base: Recipe) -> Recipe:
         made = _derived(base, "mnc", about, replace(model, mnc=MNCRecipe(feature_grid=8)))
         optimiser = replace(made.training.optimiser, fc_lr=_SCRATCH_CASCADE_FC_LR)
         return replace(made, training=replace(made.training, optimiser=optimiser))
-    conventions = replace(
-        model.conventions,
-        sampling="align",
-        pad_proposals=False,
-        mask_loss_weight=2.0,
-        negative_low=0.1,
-    )
-    made = _derived(base, "mnc", about, replace(model, conventions=conventions))
+    rows = {
+        "sampling": "align",
+        "pad_proposals": False,
+        "mask_loss_weight": 2.0,
+        "negative_low": 0.1,
+    }
+    made = with_conventions(_derived(base, "mnc", about, model), rows)
     targets = replace(made.training.targets, rois=64, positive_fraction=0.3)
     return replace(made, training=replace(made.training, targets=targets))
 

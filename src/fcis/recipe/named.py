@@ -10,7 +10,7 @@ from functools import partial
 
 from fcis.core.errors import InputError
 from fcis.recipe.baselines import TABLE1, mnc, mnc_3stage
-from fcis.recipe.conventions import PAPER, RELEASE, Conventions
+from fcis.recipe.conventions import PAPER, RELEASE, Rows, with_conventions
 from fcis.recipe.types import (
     Augmentation,
     BackboneRecipe,
@@ -26,18 +26,18 @@ from fcis.recipe.types import (
 )
 
 # What a network from scratch uses, where samples lie between cells and masks at their samples.
-SCRATCH: Conventions = replace(
-    RELEASE,
-    sampling="align",
-    box_slots=1,
-    anchor_rounding=False,
-    proposal_grid="full",
-    pad_proposals=False,
-    box_end="edge",
-    vote="probability",
-    store_grid=False,
-    resize="float",
-)
+SCRATCH: Rows = {
+    **RELEASE,
+    "sampling": "align",
+    "box_slots": 1,
+    "anchor_rounding": False,
+    "proposal_grid": "full",
+    "pad_proposals": False,
+    "box_end": "edge",
+    "vote": "probability",
+    "store_grid": False,
+    "resize": "float",
+}
 
 
 def coco_resnet101() -> Recipe:
@@ -64,7 +64,6 @@ def voc_resnet101() -> Recipe:
             backbone=BackboneRecipe(pretrained="resnet101.tv_in1k"),
             rpn=RPNRecipe(anchor_sizes=(128.0, 256.0, 512.0), min_size=16.0),
             detection=DetectionRecipe(drop_size=16.0),
-            conventions=replace(RELEASE, negative_low=0.1),
         ),
         training=TrainingRecipe(
             steps=61_842,
@@ -72,19 +71,18 @@ def voc_resnet101() -> Recipe:
             checkpoint_every=1000,
             validate_every=2811,
             optimiser=OptimiserRecipe(lr=0.002, lr_images=4, milestones=(39_361,), warmup="none"),
-            targets=TargetRecipe(ohem=False),
+            targets=TargetRecipe(ohem=False, negative_low=0.1),
         ),
     )
 
 
 def coco_resnet101_paper() -> Recipe:
     """Return the paper's wording on COCO: rows 1 to 10 of the reference's section 11."""
-    base = coco_resnet101()
+    base = with_conventions(coco_resnet101(), PAPER)
     return replace(
         base,
         name="coco-resnet101-paper",
         description="The paper's text on COCO: map cells copied, 4k^2 box maps, equal losses",
-        model=replace(base.model, conventions=PAPER),
         training=replace(
             base.training,
             steps=240_000,
@@ -101,12 +99,11 @@ def coco_resnet101_paper() -> Recipe:
 
 def voc_resnet101_paper() -> Recipe:
     """Return the paper's wording on VOC: 20k steps at 1e-3, 10k at 1e-4, 8 images."""
-    base = voc_resnet101()
+    base = with_conventions(voc_resnet101(), PAPER)
     return replace(
         base,
         name="voc-resnet101-paper",
         description="The paper's text on VOC: map cells copied, 4k^2 box maps, equal losses",
-        model=replace(base.model, conventions=PAPER),
         training=replace(
             base.training,
             steps=30_000,
@@ -125,7 +122,7 @@ def voc_resnet101_paper() -> Recipe:
 
 def nuclei_cpu() -> Recipe:
     """Return a slim network for fluorescence nuclei, trained from scratch in twenty minutes."""
-    return Recipe(
+    recipe = Recipe(
         name="nuclei-cpu",
         description="Slim ResNet from scratch for nuclei; twenty minutes on a CPU",
         model=ModelRecipe(
@@ -140,7 +137,6 @@ def nuclei_cpu() -> Recipe:
             head=HeadRecipe(reduction=256, init="he"),
             detection=DetectionRecipe(max_detections=400, mask_threshold=0.5, drop_size=4.0),
             preprocessing=_levels(zoom=2.0, stretch=(0.1, 99.8), mean=40.0, std=60.0),
-            conventions=SCRATCH,
         ),
         training=TrainingRecipe(
             steps=1200,
@@ -161,6 +157,7 @@ def nuclei_cpu() -> Recipe:
             ),
         ),
     )
+    return with_conventions(recipe, SCRATCH)
 
 
 def nuclei() -> Recipe:
@@ -199,7 +196,7 @@ def nuclei() -> Recipe:
 
 def scenes() -> Recipe:
     """Return a slim network for the synthetic scenes."""
-    return Recipe(
+    recipe = Recipe(
         name="scenes",
         description="Slim ResNet from scratch for synthetic scenes",
         model=ModelRecipe(
@@ -214,7 +211,6 @@ def scenes() -> Recipe:
             head=HeadRecipe(reduction=256, init="he"),
             detection=DetectionRecipe(mask_threshold=0.5, drop_size=4.0),
             preprocessing=_levels(zoom=1.0, stretch=(0.0, 100.0), mean=120.0, std=60.0),
-            conventions=replace(SCRATCH, mask_loss_weight=3.0),
         ),
         training=TrainingRecipe(
             steps=2500,
@@ -232,12 +228,13 @@ def scenes() -> Recipe:
             ),
         ),
     )
+    return with_conventions(recipe, {**SCRATCH, "mask_loss_weight": 3.0})
 
 
 def tiny() -> Recipe:
     """Return a network that is built and trained in seconds, for tests."""
     base = scenes()
-    return replace(
+    recipe = replace(
         base,
         name="tiny",
         description="A few thousand weights; for tests",
@@ -265,6 +262,7 @@ def tiny() -> Recipe:
             targets=_dense_targets(rois=16),
         ),
     )
+    return with_conventions(recipe, {**SCRATCH, "mask_loss_weight": 3.0})
 
 
 def _baseline(name: str, base: Callable[[], Recipe], prefix: str) -> Recipe:

@@ -31,7 +31,7 @@ def read_recipe(text: str, settings: Iterable[str] = ()) -> Recipe:
         ) from None
     except ValueError as error:
         raise InputError(f"{text}: not valid JSON ({error}); give a recipe.json") from None
-    return with_settings(from_json(Recipe, data, text), settings)
+    return with_settings(from_json(Recipe, data, f"{text}: "), settings)
 
 
 def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:

@@ -1,7 +1,25 @@
 """The part of a recipe that says how a network is trained. Defaults: the release on COCO."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from fcis.recipe.bounds import (
+    Between,
+    Count,
+    CountOrNone,
+    Length,
+    Positive,
+    PositiveShare,
+    Rising,
+    Rule,
+    Share,
+    Strength,
+)
+
+_Milestones = Annotated[tuple[CountOrNone, ...], Length(0, 1000), Rising()]
+_Factor = Annotated[float, Between(0, 1000, "low")]
+_Pixels = Annotated[int, Between(0, 10**6)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,20 +35,22 @@ class OptimiserRecipe:
         milestones: steps after which `step` multiplies the rate by 0.1.
         warmup: `constant` holds a tenth of the rate for `warmup_steps`, `linear` rises to it.
         clip_norm: bound on the gradient's norm, 0 for none.
+        decay_biases: weight decay holds for biases and shifts too, as in ChainerCV.
     """
 
     kind: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.004
-    lr_images: int = 0
-    momentum: float = 0.9
-    weight_decay: float = 0.0005
-    reduction_lr: float = 3.0
-    fc_lr: float = 1.0
+    lr: Positive = 0.004
+    lr_images: CountOrNone = 0
+    momentum: Annotated[float, Between(0, 1, "high")] = 0.9
+    weight_decay: Strength = 0.0005
+    reduction_lr: Positive = 3.0
+    fc_lr: Positive = 1.0
     schedule: Literal["step", "cosine"] = "step"
-    milestones: tuple[int, ...] = (157_000,)
+    milestones: _Milestones = (157_000,)
     warmup: Literal["none", "constant", "linear"] = "constant"
-    warmup_steps: int = 250
-    clip_norm: float = 0.0
+    warmup_steps: CountOrNone = 250
+    clip_norm: Strength = 0.0
+    decay_biases: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +66,49 @@ class TargetRecipe:
         positive_fraction: share of positive RoIs at most, when sampled at random.
         ohem: all RoIs are tried and the `rois` with the highest loss count.
         ignore_crowds: RoIs and anchors inside crowd regions are not negatives.
+        negative_low: [8] RoIs with less IoU than this are not negatives.
+        fill_negatives: [8] too few negatives are filled up from all RoIs but the positives.
+        positive_at_equal: [9] a RoI at the IoU threshold is positive.
+        truth_as_rois: [10] ground-truth boxes join the RoIs of a training image.
     """
 
-    anchors: int = 256
-    anchor_positive: float = 0.7
-    anchor_negative: float = 0.3
-    anchor_border: float = 0.0
-    rois: int = 128
-    roi_positive: float = 0.5
-    positive_fraction: float = 0.25
+    anchors: Annotated[int, Between(2, 10**6)] = 256
+    anchor_positive: PositiveShare = 0.7
+    anchor_negative: Share = 0.3
+    anchor_border: Annotated[float, Between(-1e6, 1e6)] = 0.0
+    rois: Annotated[int, Between(1, 10**6)] = 128
+    roi_positive: PositiveShare = 0.5
+    positive_fraction: Share = 0.25
     ohem: bool = True
     ignore_crowds: bool = False
+    negative_low: Share = 0.0
+    fill_negatives: bool = True
+    positive_at_equal: bool = True
+    truth_as_rois: bool = True
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield the rules between fields."""
+        good = self.anchor_negative <= self.anchor_positive
+        yield "anchor_negative", good, "at most anchor_positive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossRecipe:
+    """How the terms of the losses are weighted (Paper: 2.3, Training; reference: 3.5, 6.4, 11).
+
+    Attributes:
+        mask_loss_weight: [3] of the mask term; the paper's weights are equal.
+        mask_loss_norm: [22] the sum of the RoIs' mask terms, each the mean over its samples, is
+            divided by a number of RoIs or by that of positives.
+        loss_rois: [22] that number, for boxes too: of the RoIs there should be or that there are.
+        rpn_box_norm: the RPN's box term is divided by the number of anchors there should be, or
+            by that of labelled ones.
+    """
+
+    mask_loss_weight: Strength = 10.0
+    mask_loss_norm: Literal["rois", "positives"] = "rois"
+    loss_rois: Literal["planned", "actual"] = "planned"
+    rpn_box_norm: Literal["planned", "labelled"] = "planned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,25 +138,32 @@ class Augmentation:
         elastic_smoothness: px over which these shifts change.
     """
 
-    flip: float = 0.5
-    flip_vertical: float = 0.0
-    transpose: float = 0.0
-    sides: tuple[int, ...] = ()
-    scale: tuple[float, float] = (1.0, 1.0)
+    flip: Share = 0.5
+    flip_vertical: Share = 0.0
+    transpose: Share = 0.0
+    sides: Annotated[tuple[Annotated[int, Between(1, 10**6)], ...], Length(0, 1000)] = ()
+    scale: Annotated[tuple[_Factor, _Factor], Rising()] = (1.0, 1.0)
     scale_draw: Literal["log", "uniform"] = "log"
-    crop: int = 0
-    crop_above: int = 0
-    paste: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    gamma: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    channel_gain: float = 0.0
-    blur: float = 0.0
-    noise: float = 0.0
-    elastic: float = 0.0
-    elastic_smoothness: float = 16.0
+    crop: _Pixels = 0
+    crop_above: _Pixels = 0
+    paste: Share = 0.0
+    brightness: Strength = 0.0
+    contrast: Strength = 0.0
+    gamma: Strength = 0.0
+    saturation: Strength = 0.0
+    hue: Annotated[float, Between(0, 0.5)] = 0.0
+    channel_gain: Strength = 0.0
+    blur: Strength = 0.0
+    noise: Strength = 0.0
+    elastic: Strength = 0.0
+    elastic_smoothness: Positive = 16.0
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield the rules between fields."""
+        good = self.elastic_smoothness > self.elastic
+        about = "above elastic: content would be turned inside out"
+        yield "elastic_smoothness", good, about
+        yield "crop_above", not self.crop_above or self.crop > 0, "0 where crop is 0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,23 +193,34 @@ class TrainingRecipe:
         pictures: validation images that are drawn at each validation.
     """
 
-    steps: int = 236_000
-    batch: int = 8
-    accumulate: int = 1
-    seed: int = 0
-    validate_every: int = 0
-    checkpoint_every: int = 500
-    workers: int = 2
-    devices: int = 1
-    num_nodes: int = 1
+    steps: Count = 236_000
+    batch: Annotated[int, Between(0, 10**6)] = 8
+    accumulate: Annotated[int, Between(1, 10**6)] = 1
+    seed: CountOrNone = 0
+    validate_every: CountOrNone = 0
+    checkpoint_every: Count = 500
+    workers: Annotated[int, Between(0, 1024)] = 2
+    devices: Annotated[int, Between(1, 1024)] = 1
+    num_nodes: Annotated[int, Between(1, 10**5)] = 1
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    repeat_threshold: float = 0.0
-    repeat_crops: float = 0.0
-    ema: float = 0.0
+    repeat_threshold: Share = 0.0
+    repeat_crops: Share = 0.0
+    ema: Annotated[float, Between(0, 1, "high")] = 0.0
     metric: Literal["AP", "AP50", "AP75", "box_AP", "dsb@0.50", "loss"] = "AP"
-    patience: int = 0
+    patience: CountOrNone = 0
     validation_loss: bool = False
-    pictures: int = 4
+    pictures: Annotated[int, Between(0, 1000)] = 4
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
     targets: TargetRecipe = field(default_factory=TargetRecipe)
+    losses: LossRecipe = field(default_factory=LossRecipe)
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield the rules between fields."""
+        good = self.batch > 0 or self.devices * self.num_nodes == 1
+        about = "at least 1 on several devices; batch=0 on one of them tells what fits"
+        yield "batch", good, about
+        good = self.augmentation.crop > 0 or not self.repeat_crops
+        yield "repeat_crops", good, "0 where augmentation.crop is 0"
+        good = not self.patience or self.validate_every > 0
+        yield "patience", good, "0 where validate_every is 0"

@@ -1,23 +1,38 @@
-"""The frozen types of a recipe. Values live in `recipes.py`, defaults here and nowhere else.
+"""The frozen types of a recipe. Values live in `named.py`, defaults and bounds here.
 
-A recipe is data: it travels as JSON inside every weights file and run folder. `to_json`,
-`from_json` and `with_setting` are in `recipe_json.py`. The defaults of this file are the numbers
-of the 2017 release for COCO; where paper and release differ is in `conventions.py`. What belongs to
-training alone is in `training_recipe.py`, and can be imported from here.
+A recipe is data: it travels as JSON inside every weights file and run folder (`as_json.py`). What
+a field may be stands in its annotation (`bounds.py`). The defaults are the numbers of the 2017
+release for COCO. Where the release, ChainerCV and the paper differ is said by fields of each
+stage's record; their rows in the reference's section 11 stand in brackets, and `conventions.py`
+has the three sets of their values. What belongs to training alone is in `training.py`, and can be
+imported from here.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
 
-from fcis.recipe.conventions import CHAINERCV as CHAINERCV
-from fcis.recipe.conventions import CONVENTIONS as CONVENTIONS
-from fcis.recipe.conventions import PAPER as PAPER
-from fcis.recipe.conventions import RELEASE, Conventions
-from fcis.recipe.conventions import named_conventions as named_conventions
+from fcis.recipe.bounds import (
+    Between,
+    Channels,
+    Length,
+    Percentiles,
+    Positive,
+    PositiveShare,
+    Rising,
+    Rule,
+    Share,
+    Side,
+)
 from fcis.recipe.training import Augmentation as Augmentation
+from fcis.recipe.training import LossRecipe as LossRecipe
 from fcis.recipe.training import OptimiserRecipe as OptimiserRecipe
 from fcis.recipe.training import TargetRecipe as TargetRecipe
 from fcis.recipe.training import TrainingRecipe
+
+_Depth = Annotated[int, Between(1, 1000)]
+_Anchors = Length(1, 100)
+_Stds = tuple[Positive, Positive, Positive, Positive]
 
 System = Literal["fcis", "fcis-separate", "naive-mnc", "mnc", "instfcn-rfcn"]
 
@@ -29,7 +44,7 @@ class BackboneRecipe:
     Attributes:
         network: name of a backbone in `model/backbones.py`, of which the others are fields.
         depths: blocks of conv2_x .. conv5_x.
-        widths: convolution widths of conv2_x .. conv5_x; bottleneck blocks put out four times it.
+        widths: of conv2_x .. conv5_x; bottleneck blocks have four times as many outputs.
         variant: `v1` has the stride in the first 1x1 and an unpadded ceil-mode max-pool.
         stride: pixels per cell of conv4 and conv5.
         norm: `frozen` statistics (pretrained), `batch` or `group` (from scratch).
@@ -38,21 +53,23 @@ class BackboneRecipe:
         pretrained: timm name of ImageNet weights to begin training with, or empty.
         fusion: the layer that is added to conv5, on whose grid the score maps then are: of conv3
             (stride 8) or conv2 (stride 4). The paper has none.
+        stem_eps: what conv1's normalisation adds to the variance.
     """
 
     network: str = "resnet"
-    depths: tuple[int, int, int, int] = (3, 4, 23, 3)
-    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    depths: tuple[_Depth, _Depth, _Depth, _Depth] = (3, 4, 23, 3)
+    widths: tuple[Channels, Channels, Channels, Channels] = (64, 128, 256, 512)
     block: Literal["basic", "bottleneck"] = "bottleneck"
     variant: Literal["v1", "modern"] = "v1"
-    stem_width: int = 64
+    stem_width: Channels = 64
     stride: Literal[8, 16] = 16
     norm: Literal["frozen", "batch", "group"] = "frozen"
     train_affine: bool = True
-    frozen_stages: int = 2
-    in_channels: int = 3
+    frozen_stages: Annotated[int, Between(0, 5)] = 2
+    in_channels: Annotated[int, Between(1, 1024)] = 3
     pretrained: str = ""
     fusion: Literal["none", "c2", "c3"] = "none"
+    stem_eps: Annotated[float, Between(0, 1)] = 1e-5
 
     @property
     def map_stride(self) -> int:
@@ -71,18 +88,38 @@ class RPNRecipe:
         nms_area: px of the resized image that `pre_nms` and `post_nms` are for; an image of more
             keeps more, in proportion. 0: as many whatever the size, as in the paper.
         nms: IoU above which the lower proposal goes.
-        min_size: px under which a proposal is dropped, of the resized image unless
-            `Conventions.min_size_in_original` says otherwise.
+        min_size: px under which a proposal is dropped, of the resized image or of the original.
+        anchor_rounding: the release rounds the sides of the base anchors.
+        proposal_grid: the release ignores the last, partly covered row and column.
+        proposal_rank: proposals are ranked by their object probability, or by the object's logit
+            alone, as ChainerCV does.
+        pad_proposals: fill up to `post_nms` by repeating survivors.
+        min_size_in_original: [15] `min_size` counts in px of the original image; RoIs are dropped
+            by their size in the resized image all the same, as in ChainerCV.
+        nms_at_equal: suppress at IoU equal to the threshold too.
+        box_clip: a box outside the image keeps the last pixel nearest to it, as in the release,
+            or is cut at the image's edge, and nothing may be left of it.
     """
 
-    channels: int = 512
-    anchor_sizes: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)
-    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    pre_nms: int = 6000
-    post_nms: int = 300
-    nms_area: float = 0.0
-    nms: float = 0.7
-    min_size: float = 2.0
+    channels: Channels = 512
+    anchor_sizes: Annotated[tuple[Positive, ...], _Anchors] = (64.0, 128.0, 256.0, 512.0)
+    anchor_ratios: Annotated[tuple[Positive, ...], _Anchors] = (0.5, 1.0, 2.0)
+    pre_nms: Annotated[int, Between(1, 10**7)] = 6000
+    post_nms: Annotated[int, Between(1, 10**6)] = 300
+    nms_area: Annotated[float, Between(0, 1e12)] = 0.0
+    nms: PositiveShare = 0.7
+    min_size: Annotated[float, Between(0, 1e6)] = 2.0
+    anchor_rounding: bool = True
+    proposal_grid: Literal["whole-cells", "full"] = "whole-cells"
+    proposal_rank: Literal["probability", "logit"] = "probability"
+    pad_proposals: bool = True
+    min_size_in_original: bool = False
+    nms_at_equal: bool = False
+    box_clip: Literal["last-pixel", "edge"] = "last-pixel"
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield the rules between fields."""
+        yield "post_nms", self.post_nms <= self.pre_nms, "at most pre_nms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +135,23 @@ class HeadRecipe:
             `he`, with which activations of the reduction are as large as those of conv5, and
             scores about a half. The first suits pretrained features; from scratch, scores that
             begin near zero hold up what is below them for hundreds of steps.
+        sampling: [1] how a RoI reads the maps: the release's bins, bilinear samples, map cells.
+        round_rois: the release rounds RoIs to pixels before binning (`pool` only).
+        box_slots: [2] sets of k*k*4 box maps; the release has an unused one for background.
     """
 
-    reduction: int = 1024
-    k: int = 7
-    out_size: int = 21
-    box_stds: tuple[float, float, float, float] = (0.2, 0.2, 0.5, 0.5)
+    reduction: Channels = 1024
+    k: Annotated[int, Between(1, 64)] = 7
+    out_size: Side = 21
+    box_stds: _Stds = (0.2, 0.2, 0.5, 0.5)
     init: Literal["small", "he"] = "small"
+    sampling: Literal["pool", "align", "native"] = "pool"
+    round_rois: bool = True
+    box_slots: Literal[1, 2] = 2
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield the rules between fields."""
+        yield "out_size", self.out_size >= self.k, "at least k"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +163,8 @@ class NaiveMNCRecipe:
         mask_grid: samples a side of its mask; the layer for it has their square outputs.
     """
 
-    pooled_size: int = 14
-    mask_grid: int = 28
+    pooled_size: Side = 14
+    mask_grid: Side = 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +181,10 @@ class MNCRecipe:
             would be many times what the box regression itself asks for. Default: the release's.
     """
 
-    feature_grid: int = 14
-    mask_grid: int = 28
-    mask_hidden: int = 256
-    delta_bound: float = 1 / 512
+    feature_grid: Side = 14
+    mask_grid: Side = 28
+    mask_hidden: Channels = 256
+    delta_bound: Annotated[float, Between(0, 1e6)] = 1 / 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,16 +205,24 @@ class InstFCNRecipe:
             those that remain are classified.
     """
 
-    window_cells: int = 14
-    window_parts: int = 7
-    window_channels: int = 512
-    pyramid: tuple[float, ...] = (0.1975, 0.2963, 0.4444, 0.6667, 1.0, 1.5)
-    window_fill: float = 0.8
-    window_positive: float = 0.5
-    window_negative: float = 0.4
-    windows: int = 256
-    candidates: int = 1000
-    proposal_nms: float = 0.8
+    window_cells: Side = 14
+    window_parts: Annotated[int, Between(1, 64)] = 7
+    window_channels: Channels = 512
+    pyramid: Annotated[tuple[Positive, ...], Length(1, 100), Rising()] = (
+        0.1975, 0.2963, 0.4444, 0.6667, 1.0, 1.5,
+    )  # fmt: skip
+    window_fill: PositiveShare = 0.8
+    window_positive: PositiveShare = 0.5
+    window_negative: Share = 0.4
+    windows: Annotated[int, Between(2, 10**6)] = 256
+    candidates: Annotated[int, Between(1, 10**6)] = 1000
+    proposal_nms: PositiveShare = 0.8
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield the rules between fields."""
+        yield "window_cells", self.window_cells >= self.window_parts, "at least window_parts"
+        good = self.window_negative <= self.window_positive
+        yield "window_negative", good, "at most window_positive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,22 +235,49 @@ class DetectionRecipe:
         merge_iou: IoU from which a RoI takes part in the vote on another's mask.
         mask_threshold: foreground from here on.
         max_detections: instances an image.
-        min_score: nothing below is put out.
+        min_score: nothing below is output.
         drop_size: px of the resized image under which a RoI is dropped.
         mask_score: scores are multiplied by the mean inside probability of the voted mask's pixels.
         mask_suppression: `soft` lowers scores by the overlap of voted masks with those of better
-            detections, as `model/suppression.py` says; twice `max_detections` are voted on then.
+            detections, as `model/soft_suppression.py` says; twice `max_detections` are voted on
+            then.
+        nms_at_equal: suppress at IoU equal to the threshold too.
+        box_clip: of refined boxes, as of the RPN's.
+        box_end: the release maps the last covered pixel back to the original image, not the edge.
+        box_rounding: whole pixels of a box: first and last covered pixel are rounded, as in the
+            release, or both edges, and nothing may be left, as in ChainerCV.
+        mask_category: whose mask a RoI has: its best category, background excluded or not, or
+            [4] the category under vote.
+        assignment: [5] a RoI may be detected as several categories, or as its best one alone.
+        vote: [6] binary masks are averaged, or probabilities.
+        store_grid: [6] the voted mask is stored with out_size x out_size samples and enlarged
+            again.
+        merge_at_equal: [7] merge at IoU equal to the threshold too.
+        foreground_at_equal: [18] a pixel at the mask threshold is foreground.
+        stored_at_equal: [18] the same for a stored mask that was enlarged again, which with
+            ChainerCV must be above the threshold; nothing if `foreground_at_equal` is off.
     """
 
     passes: Literal[1, 2] = 2
-    nms: float = 0.3
-    merge_iou: float = 0.5
-    mask_threshold: float = 0.4
-    max_detections: int = 100
-    min_score: float = 0.001
-    drop_size: float = 2.0
+    nms: PositiveShare = 0.3
+    merge_iou: PositiveShare = 0.5
+    mask_threshold: Annotated[float, Between(0, 1, "both")] = 0.4
+    max_detections: Annotated[int, Between(1, 10**6)] = 100
+    min_score: Annotated[float, Between(0, 1, "high")] = 0.001
+    drop_size: Annotated[float, Between(0, 1e6)] = 2.0
     mask_score: bool = False
     mask_suppression: Literal["none", "soft"] = "none"
+    nms_at_equal: bool = False
+    box_clip: Literal["last-pixel", "edge"] = "last-pixel"
+    box_end: Literal["last-pixel", "edge"] = "last-pixel"
+    box_rounding: Literal["last-pixel", "edge"] = "last-pixel"
+    mask_category: Literal["best-foreground", "best-any", "voted"] = "best-foreground"
+    assignment: Literal["each-category", "best-category"] = "each-category"
+    vote: Literal["binary", "probability"] = "binary"
+    store_grid: bool = True
+    merge_at_equal: bool = True
+    foreground_at_equal: bool = True
+    stored_at_equal: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,15 +291,26 @@ class Preprocessing:
         mean, std: input = (level - mean) / std, per channel.
         stretch: percentiles of each image that become level 0 and 255; (0, 100) leaves it alone.
         high_depth: percentiles between which 16-bit and float images become 8-bit levels.
+        resize: the release resizes 8-bit images and rounds to whole levels.
+        size_rounding: how the resized side lengths become whole.
     """
 
-    short_side: int = 600
-    long_side: int = 1000
-    zoom: float = 1.0
-    mean: tuple[float, ...] = (123.15, 115.90, 103.06)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    stretch: tuple[float, float] = (0.0, 100.0)
-    high_depth: tuple[float, float] = (0.1, 99.9)
+    short_side: Annotated[int, Between(0, 10**6)] = 600
+    long_side: Annotated[int, Between(0, 10**6)] = 1000
+    zoom: Annotated[float, Between(0, 1000, "low")] = 1.0
+    mean: Annotated[tuple[Annotated[float, Between(-1e6, 1e6)], ...], Length(1, 1024)] = (
+        123.15, 115.90, 103.06,
+    )  # fmt: skip
+    std: Annotated[tuple[Positive, ...], Length(1, 1024)] = (1.0, 1.0, 1.0)
+    stretch: Percentiles = (0.0, 100.0)
+    high_depth: Percentiles = (0.1, 99.9)
+    resize: Literal["levels", "float"] = "levels"
+    size_rounding: Literal["nearest", "down"] = "nearest"
+
+    def with_short_side(self, side: int) -> "Preprocessing":
+        """Return a resizing to another shorter side, the bound on the longer in proportion."""
+        bound = round(self.long_side * side / self.short_side) if self.short_side else 0
+        return replace(self, short_side=side, long_side=bound)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +325,7 @@ class ModelRecipe:
     """
 
     system: System = "fcis"
-    class_names: tuple[str, ...] = ()
+    class_names: Annotated[tuple[str, ...], Length(0, 10**5)] = ()
     category_ids: tuple[int, ...] = ()
     backbone: BackboneRecipe = field(default_factory=BackboneRecipe)
     rpn: RPNRecipe = field(default_factory=RPNRecipe)
@@ -242,7 +335,23 @@ class ModelRecipe:
     instfcn: InstFCNRecipe = field(default_factory=InstFCNRecipe)
     detection: DetectionRecipe = field(default_factory=DetectionRecipe)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    conventions: Conventions = RELEASE
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield the rules between records."""
+        system, prep, is_fcis = self.system, self.preprocessing, self.system == "fcis"
+        good = len(self.category_ids) == len(self.class_names)
+        yield "category_ids", good, "one id a category"
+        # without categories it is for no dataset yet: `for_dataset` adapts the means to channels
+        good = not self.class_names or len(prep.mean) == len(prep.std) == self.backbone.in_channels
+        yield "preprocessing.mean", good, "one value a channel (backbone.in_channels), like std"
+        good = system not in ("naive-mnc", "mnc") or self.head.sampling != "native"
+        about = f"pool or align: {system} has features and masks of one size"
+        yield "head.sampling", good, about
+        good = system != "instfcn-rfcn" or self.detection.passes == 1
+        about = "1: boxes refined from those of instfcn-rfcn's masks have no mask"
+        yield "detection.passes", good, about
+        good = self.backbone.fusion == "none" or is_fcis
+        yield "backbone.fusion", good, f"none: {system} has no score maps on a finer grid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,3 +362,17 @@ class Recipe:
     description: str = ""
     model: ModelRecipe = field(default_factory=ModelRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield the rules between the network and its training."""
+        change, channels = self.training.augmentation, self.model.backbone.in_channels
+        good = not change.sides or self.model.preprocessing.short_side > 0
+        about = (
+            "none: the model resizes by a fixed zoom (model.preprocessing.short_side is 0); take "
+            "training.augmentation.scale"
+        )
+        yield "training.augmentation.sides", good, about
+        for name in ("saturation", "hue"):
+            good = channels == 3 or not getattr(change, name)
+            about = f"0: it is for colours, and model.backbone.in_channels is {channels}"
+            yield f"training.augmentation.{name}", good, about

@@ -114,7 +114,7 @@ def _neediest(train_set: Dataset, recipe: Recipe) -> Dataset:
 
     def side(index: int, axis: int) -> int:
         record = records[index]
-        plan = plan_resize((record.height, record.width), model.preprocessing, model.conventions)
+        plan = plan_resize((record.height, record.width), model.preprocessing)
         return plan.size[axis]
 
     records = [r for r in train_set.images if any(not a.is_crowd for a in r.annotations)]

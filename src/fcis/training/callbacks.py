@@ -7,6 +7,7 @@ from pathlib import Path
 import lightning
 from tqdm import tqdm
 
+from fcis.core.progress import Watcher, say
 from fcis.training.metrics import (
     FIGURES,
     VAL_LOSS,
@@ -26,11 +27,12 @@ _DRAWN = tuple(name.removeprefix("val_") for name in (*FIGURES, VAL_LOSS))
 
 
 class Progress(lightning.Callback):
-    """A bar with losses, images a second and the time left."""
+    """A bar with losses, images a second and the time left, or a call at each step."""
 
-    def __init__(self, steps: int, images_a_step: int) -> None:
+    def __init__(self, steps: int, images_a_step: int, watch: Watcher | None = None) -> None:
         self.steps = steps
         self.images_a_step = images_a_step
+        self._watch = watch
         self._bar: tqdm | None = None
 
     def on_train_start(
@@ -38,6 +40,9 @@ class Progress(lightning.Callback):
     ) -> None:
         """Show the bar from the step that the run begins with."""
         if not is_main():
+            return
+        if self._watch is not None:
+            self._watch(trainer.global_step, self.steps)
             return
         self._bar = tqdm(
             total=self.steps, initial=trainer.global_step, desc="training", unit="step"
@@ -52,6 +57,8 @@ class Progress(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Move the bar by one step."""
+        if self._watch is not None and is_main():
+            self._watch(trainer.global_step, self.steps)
         if self._bar is None:
             return
         rate = self._bar.format_dict.get("rate") or 0.0
@@ -218,9 +225,9 @@ class Validation(lightning.Callback):
         step, metric, folder = trainer.global_step, self.best.metric, self.metrics.folder
         shown = ", ".join(f"{name} {figures[name]:.3f}" for name in _SAID)
         more = "" if metric in _SAID else f"; {metric} {figures[metric]:.3f}"
-        tqdm.write(f"step {step}: mask {shown}{more}")
+        say(f"step {step}: mask {shown}{more}")
         if trainer.should_stop:
-            tqdm.write(
+            say(
                 f"step {step}: stopping, {metric} has not become better since step {self.best.step}"
             )
         if is_best:

@@ -85,7 +85,7 @@ def _read_recipe(path: Path) -> Recipe:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         raise InputError(f"{path}: not JSON; begin again with another --out") from None
-    return from_json(Recipe, data, str(path))
+    return from_json(Recipe, data, f"{path}: ")
 
 
 def _check_same(path: Path, begun: Recipe, recipe: Recipe) -> None:

@@ -95,7 +95,7 @@ def rpn_terms(
     for i, (truth, generator) in enumerate(zip(batch.truths, generators, strict=True)):
         targets = anchor_targets(output, i, sizes[i], truth, settings, generator)
         count = settings.anchors
-        if recipe.model.conventions.rpn_box_norm == "labelled":
+        if recipe.training.losses.rpn_box_norm == "labelled":
             count = max(1, int((targets.labels != IGNORED).sum()))
         losses.append(rpn_losses(output, i, targets, count))
     return {
@@ -115,7 +115,6 @@ def sampled_rois(
         proposals,
         batch.truths,
         recipe.training.targets,
-        recipe.model.conventions,
         recipe.model.head.box_stds,
         generators,
     )
@@ -194,9 +193,7 @@ def _mask_losses(
         boxes,
         [truth.masks[j] for truth, j in chosen],
         torch.stack([truth.boxes[j] for truth, j in chosen]) if chosen else boxes,
-        recipe.model.conventions,
-        threshold=recipe.model.detection.mask_threshold,
-        stride=recipe.model.backbone.map_stride,
+        recipe.model,
     )
     values = full(masks.values)
     margin = values[:, INSIDE] - values[:, OUTSIDE]
@@ -219,24 +216,24 @@ def image_losses(
     """Return class, mask and box loss of each image from those of its RoIs, weighted.
 
     The class term is divided by the number of RoIs that count, mask and box terms by the number
-    there should be, even if there are fewer, or as the conventions `loss_rois` and
-    `mask_loss_norm` say. With OHEM only the RoIs of the highest weighted sum count; the choice
+    there should be, even if there are fewer, or as `loss_rois` and `mask_loss_norm`
+    say. With OHEM only the RoIs of the highest weighted sum count; the choice
     itself carries no gradient.
 
     Official: symbols/resnet_v1_101_fcis.py:833-851, fcis/operator_py/box_annotator_ohem.py:41-74
     @309f6c9.
     """
-    settings, conventions = recipe.training.targets, recipe.model.conventions
-    weighted = losses.masks * conventions.mask_loss_weight
+    settings, rules = recipe.training.targets, recipe.training.losses
+    weighted = losses.masks * rules.mask_loss_weight
     results = []
     for i in range(images):
         index = (targets.image_index == i).nonzero()[:, 0]
         if settings.ohem and len(index) > settings.rois:
             total = (losses.classes[index] + weighted[index] + losses.boxes[index]).detach()
             index = index[total.sort(descending=True, stable=True).indices[: settings.rois]]
-        count = settings.rois if conventions.loss_rois == "planned" else max(1, len(index))
+        count = settings.rois if rules.loss_rois == "planned" else max(1, len(index))
         mask_count = count
-        if conventions.mask_loss_norm == "positives":
+        if rules.mask_loss_norm == "positives":
             mask_count = max(1, int((targets.labels[index] > 0).sum()))
         results.append(
             (

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fcis.model.voting import whole_pixels
-from fcis.recipe.conventions import Conventions
+from fcis.recipe.types import ModelRecipe
 from fcis.structures import RoIMasks
 from fcis.training.batch import ObjectMask
 
@@ -22,10 +22,7 @@ def mask_targets(
     boxes: Float[Tensor, "roi 4"],
     objects: Sequence[ObjectMask],
     object_boxes: Float[Tensor, "roi 4"],
-    conventions: Conventions,
-    *,
-    threshold: float,
-    stride: int,
+    recipe: ModelRecipe,
 ) -> Float[Tensor, " pixel"]:
     """Return 1 where a RoI's sample lies inside its object, else 0.
 
@@ -38,17 +35,17 @@ def mask_targets(
         boxes: the RoIs, pixels of the network's frame.
         objects: the object of each RoI.
         object_boxes: the box of each RoI's object, same frame.
-        conventions: `sampling`, `box_rounding`.
-        threshold: share from which a sample is inside.
-        stride: pixels of a map cell.
+        recipe: `head.sampling`, `detection.box_rounding`, the threshold of a mask and the stride
+            of the maps.
 
     Official: lib/mask/mask_transform.py:33-59 @309f6c9.
     """
     if not objects:
         return boxes.new_zeros(0)
+    sampling, stride = recipe.head.sampling, recipe.backbone.map_stride
     spans = masks.extents.to(boxes)
-    if conventions.sampling == "pool":
-        by_edges = conventions.box_rounding == "edge"
+    if sampling == "pool":
+        by_edges = recipe.detection.box_rounding == "edge"
         spans = whole_pixels(boxes, by_edges=by_edges).to(boxes)
         windows = whole_pixels(object_boxes, by_edges=by_edges).tolist()
         objects = [_cut(m, w) for m, w in zip(objects, windows, strict=True)]
@@ -64,16 +61,18 @@ def mask_targets(
             pixel = first + torch.arange(values.shape[1 + axis], device=boxes.device)
             start, end = spans[part, 1 - axis, None], spans[part, 3 - axis, None]
             number = torch.arange(count, device=boxes.device)
-            if conventions.sampling == "native":
+            if sampling == "native":
                 weights.append(_coverage(pixel, start + number * stride, stride))
                 continue
             step = (end - start) / masks.shapes[part, axis, None]
             centre = start + (number + 0.5) * step
-            if conventions.sampling == "pool":
+            if sampling == "pool":
                 centre = torch.minimum(torch.maximum(centre, start + 0.5), end - 0.5)
             weights.append(_nearness(pixel, centre))
         shares.append(weights[0] @ values @ weights[1].transpose(1, 2))
-    return (_own_samples(torch.cat(shares), masks.shapes) >= threshold).to(boxes)
+    return (_own_samples(torch.cat(shares), masks.shapes) >= recipe.detection.mask_threshold).to(
+        boxes
+    )
 
 
 def _cut(mask: ObjectMask, window: Sequence[int]) -> ObjectMask:

@@ -95,20 +95,14 @@ def refined_rois(
 
     Official (MNC): lib/pylayer/stage_bridge_layer.py:131-205.
     """
-    conventions, bound = recipe.model.conventions, delta_bound(batch, recipe)
+    bound = delta_bound(batch, recipe)
     boxes = clip_boxes(
         decode_boxes(rois.boxes, bounded_gradient(full(found.best_deltas()), bound)),
         batch.images.sizes.to(rois.boxes)[rois.image_index],
-        keep_pixel=conventions.box_clip == "last-pixel",
+        keep_pixel=recipe.model.detection.box_clip == "last-pixel",
     )
-    everything = replace(
-        recipe,
-        model=replace(
-            recipe.model,
-            conventions=replace(conventions, truth_as_rois=True, fill_negatives=True),
-        ),
-        training=replace(recipe.training, targets=replace(recipe.training.targets, ohem=True)),
-    )
+    targets = replace(recipe.training.targets, ohem=True, truth_as_rois=True, fill_negatives=True)
+    everything = replace(recipe, training=replace(recipe.training, targets=targets))
     proposals = Proposals(
         boxes=boxes, image_index=rois.image_index, objectness=torch.ones_like(boxes[:, 0])
     )
@@ -127,7 +121,7 @@ def hardest_rois(
     with torch.no_grad():
         found = model.cascade(maps, rois.boxes.detach(), rois.image_index)
         losses = cascade_losses(found, replace(rois, deltas=rois.deltas.detach()), batch, recipe)
-        total = losses.total(recipe.model.conventions.mask_loss_weight)
+        total = losses.total(recipe.training.losses.mask_loss_weight)
     chosen = []
     for image in range(len(batch.truths)):
         own = (rois.image_index == image).nonzero()[:, 0]
@@ -180,9 +174,7 @@ def wanted_masks(
         torch.stack([batch.truths[image].boxes[number] for image, number in chosen])
         if chosen
         else boxes,
-        recipe.model.conventions,
-        threshold=recipe.model.detection.mask_threshold,
-        stride=recipe.model.backbone.stride,
+        recipe.model,
     )
     return wanted.reshape(logits.shape)
 
@@ -229,7 +221,7 @@ def image_terms(
         own = rois.image_index == image
         count = own.sum().clamp(min=1)
         positive = (own & (rois.labels > 0)).sum().clamp(min=1)
-        weight = recipe.model.conventions.mask_loss_weight
+        weight = recipe.training.losses.mask_loss_weight
         for name, value in (
             ("roi_class", losses.classes[own].sum() / count),
             ("roi_instance", losses.instances[own].sum() / count),

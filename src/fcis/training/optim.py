@@ -38,7 +38,7 @@ def base_rate(training: TrainingRecipe) -> float:
 def parameter_groups(model: Detector, recipe: OptimiserRecipe) -> list[dict]:
     """Return the trained parameters by multiplier of rate and decay.
 
-    Biases and shifts are not decayed unless the conventions say so; the 1x1 reduction and fully
+    Biases and shifts are not decayed unless `decay_biases` says so; the 1x1 reduction and fully
     connected layers have rates of their own.
 
     Official: mxnet optimizer.py:238-247 @998378a; symbols/resnet_v1_101_fcis.py:788 @309f6c9.
@@ -51,7 +51,7 @@ def parameter_groups(model: Detector, recipe: OptimiserRecipe) -> list[dict]:
         rate = recipe.fc_lr if name.rpartition(".")[0] in linear else 1.0
         if name.startswith("head.reduction."):
             rate = recipe.reduction_lr
-        decayed = name.endswith("weight") or model.recipe.conventions.decay_biases
+        decayed = name.endswith("weight") or recipe.decay_biases
         decay = recipe.weight_decay if decayed else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [

@@ -12,9 +12,9 @@ from fcis.core.masks import MaskCrop, crop_from_rle
 from fcis.data.dataset import Dataset, ImageRecord
 from fcis.imaging.channel_counts import as_picture
 from fcis.imaging.drawing import contact_sheet, draw_instances
+from fcis.recipe.bounds import check_record
 from fcis.recipe.types import Preprocessing, Recipe
 from fcis.training.batch import Sample
-from fcis.training.checks import check_training
 from fcis.training.run import for_dataset
 from fcis.training.samples import TrainingSamples
 
@@ -36,7 +36,7 @@ def preview_samples(dataset: Dataset, recipe: Recipe, count: int, seed: int) -> 
         InputError: the recipe does not fit, no image has an object, or an image cannot be read.
     """
     recipe = for_dataset(recipe, dataset)
-    check_training(recipe)
+    check_record(recipe, "")
     dataset = dataset.reading(
         percentiles=recipe.model.preprocessing.high_depth,
         channels=recipe.model.backbone.in_channels,

@@ -10,18 +10,19 @@ from pathlib import Path
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from tqdm import tqdm
 
 from fcis.core.errors import InputError
+from fcis.core.progress import Watcher, say
 from fcis.data.dataset import Dataset
 from fcis.inference.preprocess import with_channels
 from fcis.model.build import build_model
 from fcis.model.detector import Detector
+from fcis.recipe.bounds import check_record
 from fcis.recipe.types import Recipe
 from fcis.training.batch_size import with_batch
 from fcis.training.callbacks import Metrics, Progress, Validation
 from fcis.training.checkpoints import AtomicCheckpoints, Checkpoints
-from fcis.training.checks import check_categories, check_devices, check_training
+from fcis.training.checks import check_categories, check_devices
 from fcis.training.ema import WeightAverage
 from fcis.training.folder import BEST, Progressed, begin_folder, check_folder
 from fcis.training.module import TrainingModule, training_loader
@@ -91,6 +92,7 @@ def train(
     weights: Path | None = None,
     resume: bool = False,
     device: str = "cpu",
+    watch: Watcher | None = None,
 ) -> RunResult:
     """Train, validate and leave everything in a folder.
 
@@ -102,6 +104,7 @@ def train(
         weights: a file to begin with, of the same or other categories.
         resume: go on from the folder's checkpoint, or begin if there is none.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
+        watch: called with the steps that are done and with all, in place of a progress bar.
 
     Raises:
         InputError: the folder belongs to another run or cannot be written, the recipe or the
@@ -109,7 +112,7 @@ def train(
         KeyboardInterrupt: the user stopped the run; it can be resumed.
     """
     started = time.perf_counter()
-    check_training(recipe)
+    check_record(recipe, "")
     check_categories(recipe, train_set, val_set)
     _, processes = place_of(recipe.training)
     # the others may come by when the first one has already begun the folder
@@ -128,7 +131,7 @@ def train(
     best.value, best.step, best.stale = progressed.best, progressed.best_step, progressed.stale
     info = WeightsInfo(model=recipe.model, recipe=recipe.name, training_data=_describe(train_set))
     images_a_step = training.batch * training.accumulate * processes
-    callbacks = _callbacks(recipe, model, val_set, info, folder, best, images_a_step)
+    callbacks = _callbacks(recipe, model, val_set, info, folder, best, images_a_step, watch)
     if is_main():
         begin_folder(folder, recipe)
     if steps < training.steps and not best.is_over:
@@ -158,7 +161,7 @@ def _with_batch(
     if progressed.batch:
         return replace(recipe, training=replace(recipe.training, batch=progressed.batch))
     recipe = with_batch(recipe, model, train_set, device)
-    tqdm.write(f"batch: {recipe.training.batch} images at a time on {device}")
+    say(f"batch: {recipe.training.batch} images at a time on {device}")
     return recipe
 
 
@@ -170,6 +173,7 @@ def _callbacks(
     folder: Path,
     best: Best,
     images_a_step: int,
+    watch: Watcher | None,
 ) -> list[lightning.Callback]:
     """Return what happens around the steps, in its order: what is saved comes last."""
     training = recipe.training
@@ -195,7 +199,7 @@ def _callbacks(
     )
     averages: list[lightning.Callback] = [average] if average else []
     return [
-        Progress(training.steps, images_a_step),
+        Progress(training.steps, images_a_step, watch),
         metrics,
         *averages,
         validation,

@@ -5,7 +5,7 @@ would have seen, whichever process reads it. A change that is off draws no numbe
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from fcis.core.masks import MaskCrop, crop_from_rle
 from fcis.data.dataset import Annotation, Dataset, ImageRecord
 from fcis.imaging.channel_counts import fit_channels
 from fcis.inference.preprocess import Resize, normalise, plan_resize, stretch_levels
-from fcis.recipe.types import Augmentation, Preprocessing, Recipe
+from fcis.recipe.types import Augmentation, Recipe
 from fcis.training.batch import ObjectMask, Sample, Truth
 from fcis.training.elastic import draw_shifts, pulled
 from fcis.training.image_repeats import epoch_length, epoch_order, repeat_factors
@@ -150,7 +150,7 @@ def make_sample(
     if change.elastic:
         view = _draw_pulled(view, change, elastic_rng)
     levels = jitter_colour(jitter_light(view.levels, change, rng), change, colour_rng)
-    if model.conventions.resize == "levels":
+    if model.preprocessing.resize == "levels":
         levels = np.rint(levels)
     return Sample(
         number=number,
@@ -179,7 +179,7 @@ def _crop_factors(images: Sequence[ImageRecord], recipe: Recipe) -> Float64[np.n
 
 def _test_size(record: ImageRecord, recipe: Recipe) -> tuple[int, int]:
     size = (record.height, record.width)
-    return plan_resize(size, recipe.model.preprocessing, recipe.model.conventions).size
+    return plan_resize(size, recipe.model.preprocessing).size
 
 
 def _objects_of(record: ImageRecord) -> list[Annotation]:
@@ -234,8 +234,8 @@ def _draw_scale(size: tuple[int, int], recipe: Recipe, rng: np.random.Generator)
     change, preprocessing = recipe.training.augmentation, recipe.model.preprocessing
     if change.sides:
         side = change.sides[int(rng.integers(len(change.sides)))]
-        preprocessing = _with_side(preprocessing, side)
-    plan = plan_resize(size, preprocessing, recipe.model.conventions)
+        preprocessing = preprocessing.with_short_side(side)
+    plan = plan_resize(size, preprocessing)
     low, high = change.scale
     factor = low
     if high > low and change.scale_draw == "log":
@@ -245,12 +245,6 @@ def _draw_scale(size: tuple[int, int], recipe: Recipe, rng: np.random.Generator)
     if factor != 1.0:
         return whole_window(size, (plan.factors[0] * factor, plan.factors[1] * factor))
     return Window(image=size, factors=plan.factors, corner=(0, 0), size=plan.size)
-
-
-def _with_side(preprocessing: Preprocessing, side: int) -> Preprocessing:
-    """Return a resizing to another shorter side, the bound on the longer one in proportion."""
-    bound = round(preprocessing.long_side * side / preprocessing.short_side)
-    return replace(preprocessing, short_side=side, long_side=bound)
 
 
 def _draw_mirrors(change: Augmentation, rng: np.random.Generator) -> Mirrors:

@@ -1,11 +1,12 @@
 """From the names of datasets, a recipe and weights to a training run."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from fcis.core.devices import choose_device
+from fcis.core.progress import Watcher, say
 from fcis.data.checks.before_training import check_before_training, open_for_training
+from fcis.data.dataset import Dataset
 from fcis.data.source import check_distinct
 from fcis.recipe.types import Recipe
 from fcis.training.ranks import started_devices
@@ -15,8 +16,8 @@ from fcis.weights.catalog import resolve_weights
 
 def start_training(
     recipe: Recipe,
-    train_data: str,
-    val_data: str,
+    train_data: str | Dataset,
+    val_data: str | Dataset,
     folder: Path | None = None,
     *,
     train_images: Path | None = None,
@@ -24,13 +25,13 @@ def start_training(
     weights: str | None = None,
     resume: bool = False,
     device: str = "auto",
-    tell: Callable[[str], None] = print,
+    watch: Watcher | None = None,
 ) -> RunResult:
     """Open and check datasets, and train on them.
 
     Args:
         recipe: of any categories; those of the training set take their place.
-        train_data: as `open_dataset` takes it.
+        train_data: as `open_dataset` takes it, or what that returned.
         val_data: likewise; chooses the best weights and the operating thresholds.
         folder: of the run; None: the recipe's name below `runs`.
         train_images: where the images of the training set lie, if not beside its file.
@@ -38,7 +39,7 @@ def start_training(
         weights: to begin with, as `resolve_weights` takes them.
         resume: go on from the folder's checkpoint, or begin if there is none.
         device: as `choose_device` takes it.
-        tell: takes a line on what is trained.
+        watch: called with the steps that are done and with all, in place of a progress bar.
 
     Raises:
         InputError: a dataset or weights cannot be read, the datasets do not go together, there is
@@ -47,19 +48,37 @@ def start_training(
     """
     recipe = _as_started(recipe)
     device = choose_device(device)
-    check_distinct(train_data, val_data)
-    train_set = open_for_training(train_data, train_images).reading(
+    if isinstance(train_data, str) and isinstance(val_data, str):
+        check_distinct(train_data, val_data)
+    train_set, train_name = _opened(train_data, train_images)
+    val_set, val_name = _opened(val_data, val_images)
+    train_set = train_set.reading(
         percentiles=recipe.model.preprocessing.high_depth,
         channels=recipe.model.backbone.in_channels,
     )
-    val_set = open_for_training(val_data, val_images)
     images = (train_images, val_images)
-    check_before_training(train_data, train_set, val_data, val_set, images=images)
+    check_before_training(train_name, train_set, val_name, val_set, images=images)
     recipe = for_dataset(recipe, train_set)
     file = resolve_weights(weights) if weights is not None else None
     folder = folder or Path("runs") / recipe.name
-    tell(f"training {recipe.name} on {train_set.name}: {len(train_set)} images, run {folder}")
-    return train(recipe, train_set, val_set, folder, weights=file, resume=resume, device=device)
+    say(f"training {recipe.name} on {train_set.name}: {len(train_set)} images, run {folder}")
+    return train(
+        recipe,
+        train_set,
+        val_set,
+        folder,
+        weights=file,
+        resume=resume,
+        device=device,
+        watch=watch,
+    )
+
+
+def _opened(data: str | Dataset, images: Path | None) -> tuple[Dataset, str]:
+    """Return a dataset and what it is called in messages."""
+    if isinstance(data, Dataset):
+        return data, data.name
+    return open_for_training(data, images), data
 
 
 def _as_started(recipe: Recipe) -> Recipe:

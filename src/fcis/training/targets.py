@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fcis.core.boxes import box_area, box_iou, encode_boxes
-from fcis.recipe.conventions import Conventions
 from fcis.recipe.types import TargetRecipe
 from fcis.structures import Proposals, RPNOutput
 from fcis.training.batch import Truth
@@ -128,7 +127,6 @@ def roi_targets(
     proposals: Proposals,
     truths: Sequence[Truth],
     recipe: TargetRecipe,
-    conventions: Conventions,
     box_stds: tuple[float, float, float, float],
     generators: Sequence[torch.Generator],
 ) -> RoITargets:
@@ -137,8 +135,7 @@ def roi_targets(
     Args:
         proposals: of all images.
         truths: the objects of each image.
-        recipe: how many RoIs, and the bounds.
-        conventions: rows 8 to 10 of the reference's section 11.
+        recipe: how many RoIs, the bounds, and rows 8 to 10 of the reference's section 11.
         box_stds: units of the shifts.
         generators: draw the RoIs of each image.
 
@@ -147,9 +144,9 @@ def roi_targets(
     parts = []
     for i, (truth, generator) in enumerate(zip(truths, generators, strict=True)):
         boxes = proposals.boxes[proposals.image_index == i]
-        if conventions.truth_as_rois:
+        if recipe.truth_as_rois:
             boxes = torch.cat([boxes, truth.boxes.to(boxes)])
-        chosen, labels, objects = _label_rois(boxes, truth, recipe, conventions, generator)
+        chosen, labels, objects = _label_rois(boxes, truth, recipe, generator)
         boxes = boxes[chosen]
         deltas = torch.zeros_like(boxes)
         positive = labels > 0
@@ -169,21 +166,20 @@ def _label_rois(
     boxes: Float[Tensor, "n 4"],
     truth: Truth,
     recipe: TargetRecipe,
-    conventions: Conventions,
     generator: torch.Generator,
 ) -> tuple[Int[Tensor, " roi"], Int[Tensor, " roi"], Int[Tensor, " roi"]]:
     """Return the RoIs of one image that count, their labels and their objects."""
     best, nearest = boxes.new_zeros(len(boxes)), torch.zeros_like(boxes[:, 0], dtype=torch.int64)
     if len(truth.boxes):
         best, nearest = box_iou(truth.boxes.to(boxes), boxes).max(dim=0)
-    at_equal = conventions.positive_at_equal
+    at_equal = recipe.positive_at_equal
     positive = best >= recipe.roi_positive if at_equal else best > recipe.roi_positive
     usable = torch.ones_like(positive)
     if recipe.ignore_crowds:
         usable = positive | ~in_crowd(boxes, truth.crowds)
-    negative = usable & ~positive & (best >= conventions.negative_low)
+    negative = usable & ~positive & (best >= recipe.negative_low)
     if recipe.ohem:
-        chosen = (usable if conventions.fill_negatives else positive | negative).nonzero()[:, 0]
+        chosen = (usable if recipe.fill_negatives else positive | negative).nonzero()[:, 0]
     else:
         kept = choose(
             positive.nonzero()[:, 0], round(recipe.positive_fraction * recipe.rois), generator
@@ -194,7 +190,7 @@ def _label_rois(
         # what fills up is background, positives that were not drawn among it
         positive = torch.zeros_like(positive)
         positive[kept] = True
-        if conventions.fill_negatives:
+        if recipe.fill_negatives:
             others = (usable & ~positive).nonzero()[:, 0]
             chosen = torch.cat([chosen, _fill(others, recipe.rois - len(chosen), generator)])
     labels = torch.zeros_like(nearest)

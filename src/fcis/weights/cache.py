@@ -11,14 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
 
 from fcis.core.errors import InputError
-from fcis.recipe.types import named_conventions
+from fcis.core.progress import say
+from fcis.recipe.conventions import MODEL_ROWS, conventions_of, named_conventions
 from fcis.weights.download import DownloadError, fetch
 from fcis.weights.published import Published, address_of
 from fcis.weights.weights_file import read_info
@@ -169,12 +169,12 @@ def _is_usable(entry: Published) -> bool:
     as if it meant the release's.
     """
     try:
-        found = read_info(converted_of(entry)).model.conventions
+        found = conventions_of(read_info(converted_of(entry)).model)
     except InputError:
         return False
     expected = named_conventions(entry.conventions)
-    # these two are read off the arrays and the data set
-    return found == replace(expected, box_slots=found.box_slots, negative_low=found.negative_low)
+    # the slots are read off the arrays
+    return all(found[name] == expected[name] for name in MODEL_ROWS if name != "box_slots")
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _alone(path: Path, name: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=_PATIENCE)
     except Timeout:
-        print(f"fcis: {name}: waiting for the process that is fetching it", file=sys.stderr)
+        say(f"{name}: waiting for the process that is fetching it")
         lock.acquire()
     try:
         yield

@@ -8,6 +8,7 @@ float32 of everything (`fcis.weights.weights_file.read_arrays`).
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fcis.core.errors import InputError
+from fcis.core.output_files import check_file
 from fcis.core.size_text import size_text
 from fcis.weights.catalog import resolve_weights
 from fcis.weights.weights_file import WeightsInfo, read_arrays, read_info, write_arrays
@@ -76,6 +78,41 @@ def pack_weights(
         before=before,
         after=target.stat().st_size,
     )
+
+
+def write_half(
+    source: Path,
+    target: Path,
+    *,
+    about: str | None = None,
+    licence: str | None = None,
+    training_data: str | None = None,
+    figures: Sequence[Figure] = (),
+) -> Packed:
+    """Write weights or the best ones of a run in half precision, described anew.
+
+    Args:
+        source: a weights file or a run folder.
+        target: the new file; its name ends in `.safetensors`.
+        about: as `described` takes it, and so the following.
+        licence: of the weights.
+        training_data: for people.
+        figures: of the weights.
+
+    Raises:
+        InputError: the source holds no weights of fcis, is the target, or the target cannot be
+            written.
+    """
+    file = find_source(source)
+    if target.suffix.lower() != _SUFFIX:
+        raise InputError(f"{target}: expected a name that ends in {_SUFFIX}")
+    if target.resolve() == file.resolve():
+        raise InputError(f"{file}: source and target must be different files")
+    check_file("TARGET", target)
+    change = partial(
+        described, about=about, licence=licence, training_data=training_data, figures=figures
+    )
+    return pack_weights(file, target, change)
 
 
 def halve(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -137,6 +137,6 @@ def _network(model: ModelRecipe) -> str:
     area = f" for {model.rpn.nms_area:,.0f} px" if model.rpn.nms_area else ""
     return (
         f"{model.system}, {backbone.block} ResNet {backbone.depths}{added}, "
-        f"stride {backbone.map_stride}, k {model.head.k}, {model.conventions.sampling}, "
+        f"stride {backbone.map_stride}, k {model.head.k}, {model.head.sampling}, "
         f"{model.rpn.post_nms} proposals{area}"
     )

@@ -26,10 +26,12 @@ from fcis.model.stem import adapt_stem
 from fcis.recipe.as_json import JSON, from_json, to_json
 from fcis.recipe.types import ModelRecipe, Preprocessing
 
-FORMAT = 1
-_RGB = 3  # channels
+# Who knows only 1 and 2, where a model's recipe had no version, is told to update.
+FORMAT = 3
 # With a calibration: who does not know of it would hold thresholds against other scores.
-CALIBRATED_FORMAT = 2
+CALIBRATED_FORMAT = 4
+_KNOWN = (1, 2, FORMAT, CALIBRATED_FORMAT)
+_RGB = 3  # channels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,7 @@ def read_info(path: Path) -> WeightsInfo:
         raise InputError(f"{path}: has no description by fcis; give weights that fcis has trained")
     try:
         data = json.loads(entry)
-        if data["format"] not in (FORMAT, CALIBRATED_FORMAT):
+        if data["format"] not in _KNOWN:
             raise InputError(f"{path}: format {data['format']} is not known; update fcis")
         info = WeightsInfo(
             model=from_json(ModelRecipe, data["model"], f"{path}: model"),

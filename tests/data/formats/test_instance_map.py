@@ -7,11 +7,9 @@ import pytest
 from PIL import Image
 
 from fcis.core.errors import InputError
-from fcis.core.masks import MaskCrop
 from fcis.data.formats.instance_map import (
     check_size,
     crops_of,
-    pieces_of,
     read_foreground,
     read_ids,
 )
@@ -114,12 +112,6 @@ def test_a_crop_holds_its_own_number_alone():
     (_, ring), (_, middle) = crops_of(ids)
     np.testing.assert_array_equal(ring.bits, ids == 1)
     assert middle.bits.tolist() == [[True]]
-
-
-def test_pieces():
-    bits = np.array([[1, 0, 1], [0, 1, 1]], dtype=bool)
-    found = pieces_of(MaskCrop(top=5, left=7, bits=bits))
-    assert sorted((p.top, p.left, p.area) for p in found) == [(5, 7, 1), (5, 8, 3)]
 
 
 def test_sizes():

@@ -1,11 +1,10 @@
 """Masks -> polygons and back, to the pixel."""
 
 import numpy as np
-import pytest
 
-from fcis.core.masks import MaskCrop, mask_from_rle, rle_from_mask, rle_from_polygons
+from fcis.core.masks import mask_from_rle, rle_from_mask, rle_from_polygons
 from fcis.data.dataset import Annotation, Polygons
-from fcis.data.formats.outlines import one_outline, outline, outlines, rings
+from fcis.data.formats.outlines import one_outline, outlines
 
 RING = np.ones((5, 6), dtype=bool)
 RING[2, 2:4] = False
@@ -30,57 +29,6 @@ def filled(points, height, width):
 def annotation(mask):
     encoded = rle_from_mask(mask) if isinstance(mask, np.ndarray) else mask
     return Annotation(id=1, category_id=1, box=(0.0, 0.0, 1.0, 1.0), mask=encoded, area=1.0)
-
-
-def test_a_rectangle_has_four_corners():
-    (ring,) = rings(np.ones((2, 3), dtype=bool))
-    assert sorted(map(tuple, ring.tolist())) == [(0, 0), (0, 2), (3, 0), (3, 2)]
-    points = outline(MaskCrop(top=4, left=10, bits=np.ones((2, 3), dtype=bool)))
-    assert sorted(map(tuple, points.reshape(-1, 2).tolist())) == [
-        (10, 4), (10, 6), (13, 4), (13, 6),
-    ]  # fmt: skip
-
-
-def test_straight_stretches_have_no_corners():
-    bits = np.array([[1, 1, 1], [1, 0, 0]], dtype=bool)
-    (ring,) = rings(bits)
-    assert len(ring) == 6
-
-
-def test_a_hole_is_a_ring_and_then_a_cut():
-    found = rings(RING)
-    assert [len(ring) for ring in found] == [4, 4]
-    points = outline(MaskCrop(top=0, left=0, bits=RING))
-    # both rings closed, and the way back to where the cut began
-    assert len(points) == 2 * (4 + 5 + 1)
-    np.testing.assert_array_equal(filled(points, 5, 6), RING)
-    np.testing.assert_array_equal(even_odd(points, 5, 6), RING)
-
-
-@pytest.mark.parametrize("turned", [False, True])
-def test_pixels_that_share_a_corner_are_apart(turned):
-    bits = np.eye(2, dtype=bool)
-    bits = bits[::-1] if turned else bits
-    assert [len(ring) for ring in rings(bits)] == [4, 4]
-    # while a hole of such pixels is one
-    hole = np.ones((4, 4), dtype=bool)
-    hole[1:3, 1:3] = bits
-    assert sorted(len(ring) for ring in rings(hole)) == [4, 8]
-
-
-@pytest.mark.parametrize("density", [0.05, 0.3, 0.5, 0.8, 0.98])
-def test_noise_is_kept_to_the_pixel(density):
-    rng = np.random.default_rng(int(100 * density))
-    for height, width in ((1, 1), (1, 9), (7, 3), (17, 23)):
-        bits = rng.random((height, width)) < density
-        if not bits.any():
-            continue
-        points = outline(MaskCrop(top=0, left=0, bits=bits))
-        np.testing.assert_array_equal(filled(points, height, width), bits)
-        np.testing.assert_array_equal(even_odd(points, height, width), bits)
-        parts = outlines(annotation(bits))
-        union = mask_from_rle(rle_from_polygons([p.tolist() for p in parts], height, width))
-        np.testing.assert_array_equal(union, bits)
 
 
 def test_pieces_are_polygons_of_their_own():

@@ -8,6 +8,7 @@ import torch
 
 from fcis.inference.predictor import Predictor
 from fcis.model.build import build_model
+from fcis.recipe.conventions import with_conventions
 from fcis.recipe.named import named_recipe
 from fcis.weights.weights_file import WeightsInfo
 
@@ -24,8 +25,8 @@ def make_predictor():
             class_names=classes,
             category_ids=tuple(range(1, 1 + len(classes))),
             head=replace(base.head, k=k, out_size=7 if sampling == "align" else 9),
-            conventions=replace(base.conventions, sampling=sampling, **conventions),
         )
+        recipe = with_conventions(recipe, {"sampling": sampling, **conventions})
         if system == "instfcn-rfcn":
             recipe = replace(recipe, detection=replace(recipe.detection, passes=1))
         model = build_model(recipe)

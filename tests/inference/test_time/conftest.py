@@ -9,7 +9,7 @@ import torch
 
 from fcis.model.build import build_model
 from fcis.model.detector import Detector
-from fcis.recipe.conventions import Conventions
+from fcis.recipe.conventions import with_conventions
 from fcis.recipe.named import named_recipe
 
 
@@ -18,11 +18,11 @@ def lively() -> Callable[..., Detector]:
     """Makes untrained networks whose proposals, scores and masks are all different."""
 
     def make(seed=0, *, sampling="align", classes=("a", "b", "c"), **changes) -> Detector:
-        recipe = named_recipe("tiny").model
-        conventions: Conventions = replace(recipe.conventions, sampling=sampling)
-        settings = {"conventions": conventions, **changes}
         ids = tuple(range(11, 11 + len(classes)))
-        recipe = replace(recipe, class_names=classes, category_ids=ids, **settings)
+        recipe = replace(
+            named_recipe("tiny").model, class_names=classes, category_ids=ids, **changes
+        )
+        recipe = with_conventions(recipe, {"sampling": sampling})
         model = build_model(recipe, seed=seed).eval()
         generator = torch.Generator().manual_seed(seed)
         for layer, std in (

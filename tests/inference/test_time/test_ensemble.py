@@ -10,7 +10,7 @@ from fcis.core.boxes import clip_boxes, decode_boxes
 from fcis.core.errors import InputError
 from fcis.inference.predictor import Predictor
 from fcis.inference.preprocess import collate, prepare
-from fcis.inference.test_time.ensemble import Averaging, Ensemble, input_key, unite
+from fcis.inference.test_time.ensemble import Averaging, Ensemble, unite
 from fcis.inference.test_time.scales import read_scales
 from fcis.model.detector import Detector
 from fcis.recipe.types import BackboneRecipe
@@ -71,8 +71,7 @@ def test_one_scale_by_another_name_is_the_weights_own(lively, picture):
 
 def alone(network, image, level, boxes, is_mirrored):
     """Probabilities and deltas of one RoI at a time, in pixels of the original image."""
-    recipe = network.recipe
-    pixels, plan = prepare(image, level, recipe.conventions)
+    pixels, plan = prepare(image, level)
     batch = collate([(pixels, plan)], [image.shape[:2]])
     if is_mirrored:
         batch = replace(batch, pixels=batch.pixels.flip(3))
@@ -124,13 +123,13 @@ def test_against_one_roi_at_a_time(lively, picture, monkeypatch):
     networks = [lively(0), lively(1, preprocessing=other)]
     factors, side = (0.5, 1.0, 2.0), 30.0
     heard = {}
-    instances = Detector.instances
+    instances = Detector.assemble_instances
 
     def listen(self, boxes, probabilities, frame, read_grids):
         heard.update(boxes=boxes, probabilities=probabilities, frame=frame)
         return instances(self, boxes, probabilities, frame, read_grids)
 
-    monkeypatch.setattr(Detector, "instances", listen)
+    monkeypatch.setattr(Detector, "assemble_instances", listen)
     scales = read_scales([f"{factor}x" for factor in factors])
     ensemble = Ensemble(networks, ["a", "b"], Averaging(scales=scales, flip=True, roi_side=side))
     ensemble.detect(ensemble.prepare(picture), picture.shape[:2])
@@ -138,9 +137,7 @@ def test_against_one_roi_at_a_time(lively, picture, monkeypatch):
     proposals = []
     for network in networks:
         recipe = network.recipe
-        batch = collate(
-            [prepare(picture, recipe.preprocessing, recipe.conventions)], [picture.shape[:2]]
-        )
+        batch = collate([prepare(picture, recipe.preprocessing)], [picture.shape[:2]])
         with torch.inference_mode():
             output, _ = network(batch)
             proposals.append(network.rpn_proposals(output, batch).boxes / recipe.preprocessing.zoom)
@@ -189,7 +186,7 @@ def test_the_mirror_image_of_an_image_has_the_mirrored_instances(lively, picture
 
     def propose(image):
         recipe = network.recipe
-        inputs = [prepare(image, recipe.preprocessing, recipe.conventions)]
+        inputs = [prepare(image, recipe.preprocessing)]
         batch = collate(inputs, [image.shape[:2]])
         with torch.inference_mode():
             return network(batch)[0], batch
@@ -301,7 +298,7 @@ def test_each_size_is_prepared_once(lively, picture):
     ensemble = Ensemble([one, two], ["a", "b"], Averaging(scales=read_scales(["1x", "2x", 96])))
     inputs = ensemble.prepare(picture)
     assert len(inputs) == 3
-    own = inputs[input_key(one.recipe, one.recipe.preprocessing)]
+    own = inputs[one.recipe.preprocessing]
     assert own[1].size == (96, 120)
     assert sorted(plan.size for _, plan in inputs.values()) == [(96, 120), (96, 120), (192, 240)]
 
@@ -312,7 +309,7 @@ def test_limits_are_for_networks_that_stretch_alike(lively, picture):
     other = lively(0, preprocessing=replace(prep, stretch=(5.0, 95.0)))
     ensemble = Ensemble([stretched, other], ["a", "b"], Averaging())
     free, held = ensemble.prepare(picture), ensemble.prepare(picture, (0, 128))
-    first, second = (input_key(n.recipe, n.recipe.preprocessing) for n in (stretched, other))
+    first, second = (n.recipe.preprocessing for n in (stretched, other))
     assert not torch.equal(free[first][0], held[first][0])
     assert torch.equal(free[second][0], held[second][0])
 
@@ -330,7 +327,7 @@ def test_networks_are_known_in_their_order(lively):
 
 def test_the_frame_is_that_of_the_first_network(lively, picture):
     recipe = replace(lively().recipe.preprocessing, zoom=2.0)
-    batch = collate([prepare(picture, recipe, lively().recipe.conventions)], [(96, 120)])
+    batch = collate([prepare(picture, recipe)], [(96, 120)])
     frame = batch.frame(0)
     assert frame.size.tolist() == [192, 240] and frame.scale.tolist() == [2, 2]
 

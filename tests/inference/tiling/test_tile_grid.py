@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fcis.core.errors import InputError
-from fcis.inference.tiling.tile_grid import Tiling, make_tiling, plan_tiles
+from fcis.inference.tiling.tile_grid import Tiling, make_tiling, plan_tiles, read_tiling
 
 
 @pytest.mark.parametrize("length", [1, 99, 100, 101, 130, 180, 181, 1000, 1001])
@@ -80,3 +80,11 @@ def test_usual_overlap():
 def test_impossible_tiles(arguments, message):
     with pytest.raises(InputError, match=message):
         make_tiling(*arguments)
+
+
+def test_read_tiling():
+    assert read_tiling(None, None) is None
+    assert read_tiling(512, 100) == Tiling(size=512, overlap=100)
+    assert read_tiling(512, None).overlap == 128
+    with pytest.raises(InputError, match=r"--overlap 100: is for tiles; add --tile SIZE"):
+        read_tiling(None, 100)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import fcis.inference.image_predictor
 import fcis.model.detector
 from fcis.imaging.reading import read_image
 from fcis.inference.predictor import load_predictor
@@ -55,7 +56,7 @@ def test_every_stage_runs_and_is_left_as_it_was(report):
     for run in report.stages.runs:
         assert min(run.values()) > 0
     assert fcis.model.detector.vote.__module__ == "fcis.model.voting"
-    assert fcis.inference.predictor.prepare.__module__ == "fcis.inference.preprocess"
+    assert fcis.inference.image_predictor.prepare.__module__ == "fcis.inference.preprocess"
 
 
 def test_shares_add_up(report):

@@ -69,7 +69,7 @@ def images():
             coarse = torch.rand((height // 8 + 1, width // 8 + 1, 3), generator=generator)
             image = coarse.repeat_interleave(8, 0).repeat_interleave(8, 1)[:height, :width]
             levels = (image * 255).byte().numpy()
-            inputs.append(prepare(levels, recipe.preprocessing, recipe.conventions))
+            inputs.append(prepare(levels, recipe.preprocessing))
         return collate(inputs, list(sizes)), [
             collate([i], [s]) for i, s in zip(inputs, sizes, strict=True)
         ]

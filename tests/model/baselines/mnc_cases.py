@@ -55,7 +55,7 @@ def batch_of(sizes, recipe, seed=0):
     """Images of noise in one batch, and each alone."""
     rng = np.random.default_rng(seed)
     images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    inputs = [prepare(i, recipe.preprocessing, recipe.conventions) for i in images]
+    inputs = [prepare(i, recipe.preprocessing) for i in images]
     return collate(inputs, list(sizes)), [
         collate([i], [s]) for i, s in zip(inputs, sizes, strict=True)
     ]

@@ -170,8 +170,7 @@ def test_masks_as_pairs_of_scores():
 
 @pytest.mark.parametrize("sampling", ["align", "pool"])
 def test_rounding_to_cells_is_a_convention(sampling, mnc_maps):
-    conventions = replace(tiny().conventions, sampling=sampling)
-    model = lively(tiny(conventions=conventions))
+    model = lively(tiny(head=replace(tiny().head, sampling=sampling)))
     moved = BOXES + torch.tensor([0.0, 0.0, 0.5, 0.5])  # within the same cells' rounding
     moved[1:] = BOXES[1:]
     with torch.no_grad():
@@ -268,17 +267,17 @@ def test_no_rois(norm):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mnc": MNCRecipe(feature_grid=0)}, "mnc.feature_grid is 0, expected at least 1"),
-        ({"mnc": MNCRecipe(mask_grid=0)}, "mnc.mask_grid is 0, expected at least 1"),
-        ({"mnc": MNCRecipe(mask_hidden=0)}, "mnc.mask_hidden is 0, expected at least 1"),
+        ({"mnc": MNCRecipe(feature_grid=0)}, "mnc.feature_grid: is 0, expected 1 to 1,024$"),
+        ({"mnc": MNCRecipe(mask_grid=0)}, "mnc.mask_grid: is 0, expected 1 to 1,024$"),
+        ({"mnc": MNCRecipe(mask_hidden=0)}, "mnc.mask_hidden: is 0, expected 1 to 65,536$"),
         (
-            {"conventions": replace(tiny().conventions, sampling="native")},
-            "conventions.sampling is 'native', expected pool or align",
+            {"head": replace(tiny().head, sampling="native")},
+            "head.sampling: is 'native', expected pool or align: mnc has features and masks of one",
         ),
     ],
 )
 def test_impossible_recipes(changes, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=rf"^model\.{message}"):
         build_model(tiny(**changes))
 
 

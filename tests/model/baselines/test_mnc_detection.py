@@ -71,9 +71,7 @@ def test_saved_weights_detect_the_same(mnc_model, tmp_path):
     predictor = load_predictor(path)
     assert isinstance(predictor.model, MNC)
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    batch = collate(
-        [prepare(image, mnc_model.recipe.preprocessing, mnc_model.recipe.conventions)], [(90, 120)]
-    )
+    batch = collate([prepare(image, mnc_model.recipe.preprocessing)], [(90, 120)])
     (found,) = predictor.detect([image])
     assert len(found) > 5
     assert_same(mnc_model.detect(batch)[0], found, tolerance=1e-4)

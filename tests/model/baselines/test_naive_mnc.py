@@ -33,8 +33,7 @@ def test_the_papers_layers():
 @pytest.mark.parametrize("sampling", ["align", "pool"])
 def test_scores_and_masks_are_single_layers_on_pooled_features(system, sampling):
     model = system("naive-mnc")
-    conventions = replace(model.recipe.conventions, sampling=sampling)
-    model = system("naive-mnc", conventions=conventions)
+    model = system("naive-mnc", head=replace(model.recipe.head, sampling=sampling))
     features = features_of(model.backbone.channels[1])
     maps = model.maps(features)
     reduced = functional.relu(model.head.reduction(features.c5))

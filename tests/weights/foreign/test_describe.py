@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from fcis.core.errors import InputError
+from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE, with_conventions
 from fcis.recipe.named import named_recipe
-from fcis.recipe.types import CHAINERCV, PAPER, RELEASE, BackboneRecipe, Preprocessing
+from fcis.recipe.types import BackboneRecipe, Preprocessing
 from fcis.weights.foreign.describe import BACKBONE, describe, resnet_name
 from fcis.weights.foreign.detect import Architecture, HeadShape
 
@@ -41,11 +42,14 @@ def test_the_release_s_models_are_their_recipes(architecture, recipe):
 
 
 def test_numbers_of_the_data_sets():
-    coco, voc = (described(a).info.model for a in (COCO, VOC))
+    found = [described(a).info for a in (COCO, VOC)]
+    coco, voc = (info.model for info in found)
     # reference 3.3, 3.6, 5.1, 6.2
     assert (coco.rpn.min_size, voc.rpn.min_size) == (2, 16)
     assert (coco.detection.drop_size, voc.detection.drop_size) == (2, 16)
-    assert (coco.conventions.negative_low, voc.conventions.negative_low) == (0, 0.1)
+    # what belongs to training is in the recipe that the file names
+    lows = [named_recipe(info.recipe).training.targets.negative_low for info in found]
+    assert lows == [0, 0.1]
     assert coco.category_ids[-1] == 90 and voc.category_ids[-1] == 20
     assert (coco.class_names[0], voc.class_names[0]) == ("person", "aeroplane")
 
@@ -56,7 +60,8 @@ def test_sizes_are_those_of_the_file():
     found = described(replace(COCO, head=head, backbone=backbone))
     model = found.info.model
     assert (model.rpn.channels, model.head.reduction, model.head.k) == (7, 8, 3)
-    assert model.backbone == backbone and model.conventions == replace(RELEASE, box_slots=1)
+    assert model.backbone == backbone
+    assert model == with_conventions(model, {**RELEASE, "box_slots": 1})
     assert model.class_names == ("class 1", "class 2") and model.category_ids == (1, 2)
     assert found.notes == ("the categories are named class 1, ...: the file does not name them",)
     assert found.network == "FCIS, ResNet-50, 12 anchors, 2 categories, k 3, 36 box maps"
@@ -92,7 +97,8 @@ CHAINER = replace(COCO, origin="chainercv")
 def test_conventions_without_being_asked(architecture, name, conventions):
     found = described(architecture, name)
     assert found.conventions == conventions
-    assert found.info.model.conventions == {"release": RELEASE, "chainercv": CHAINERCV}[conventions]
+    model, rows = found.info.model, {"release": RELEASE, "chainercv": CHAINERCV}[conventions]
+    assert model == with_conventions(model, rows)
     guessed = name == "snapshot_model.npz"
     assert len(found.notes) == guessed
     assert not guessed or "in that case give --conventions release" in found.notes[0]
@@ -104,21 +110,21 @@ def test_conventions_without_being_asked(architecture, name, conventions):
     [
         ("release", RELEASE),
         ("chainercv", CHAINERCV),
-        ("paper", replace(PAPER, box_slots=2)),  # as many box maps as the file has
+        ("paper", {**PAPER, "box_slots": 2}),  # as many box maps as the file has
     ],
 )
 def test_conventions_that_were_asked_for(architecture, name, conventions):
     found = described(architecture, conventions=name)
-    assert (found.conventions, found.info.model.conventions) == (name, conventions)
+    assert found.conventions == name
+    assert found.info.model == with_conventions(found.info.model, conventions)
     assert found.notes == ()
 
 
 def test_negatives_are_the_data_set_s_unless_as_in_the_paper():
-    lows = [
-        described(VOC, conventions=c).info.model.conventions.negative_low
-        for c in ("release", "chainercv", "paper")
-    ]
-    assert lows == [0.1, 0.1, 0.0]
+    for asked in ("release", "chainercv", "paper"):
+        assert described(VOC, conventions=asked).info.recipe == "voc-resnet101"
+    recipes = [named_recipe(name) for name in ("voc-resnet101", "voc-resnet101-paper")]
+    assert [r.training.targets.negative_low for r in recipes] == [0.1, 0.0]
 
 
 def test_unknown_conventions():

@@ -85,16 +85,6 @@ def crops_of(ids: Integer[np.ndarray, "height width"]) -> list[tuple[int, MaskCr
     return found
 
 
-def pieces_of(crop: MaskCrop) -> list[MaskCrop]:
-    """Return the pieces of a mask whose pixels share edges, in no order to rely on."""
-    numbers = np.zeros(crop.bits.shape, dtype=np.int32)
-    ndimage.label(crop.bits, output=numbers)
-    return [
-        MaskCrop(top=crop.top + piece.top, left=crop.left + piece.left, bits=piece.bits)
-        for _, piece in crops_of(numbers)
-    ]
-
-
 def check_size(path: Path, size: tuple[int, int], image: Path, expected: tuple[int, int]) -> None:
     """Check that a mask has the size of its image; sizes are (height, width).
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fcis.core.errors import InputError
 from fcis.core.masks import crop_from_mask
+from fcis.core.outlines import pieces_of
 from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord
 from fcis.data.formats.annotate import annotation_of_crop
 from fcis.data.formats.classes_file import folder_classes
@@ -23,7 +24,6 @@ from fcis.data.formats.folders import watched
 from fcis.data.formats.instance_map import (
     check_size,
     crops_of,
-    pieces_of,
     read_foreground,
     read_ids,
 )

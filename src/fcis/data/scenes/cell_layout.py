@@ -1,6 +1,6 @@
 """Where the nuclei of a drawn fluorescence image lie, and which pixels are theirs.
 
-Geometry only, the first half of such an image: a random stream in, the placed nuclei and the map
+Geometry only, the first half of such an image: an RNG in, the placed nuclei and the map
 of who owns which pixel out. Like the scenes it uses arithmetic that is rounded the same way on
 every machine. Where two nuclei overlap, the earlier one has the pixels.
 """

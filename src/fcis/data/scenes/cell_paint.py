@@ -1,4 +1,4 @@
-"""The levels of a drawn fluorescence image: a layout of nuclei and a random stream in, pixels out.
+"""The levels of a drawn fluorescence image: a layout of nuclei and an RNG in, pixels out.
 
 What a microscope does, step by step: nuclei shine, unevenly and each as brightly as it likes; the
 lens blurs them and spreads a halo; the ground shines a little too, more on one side; photons are

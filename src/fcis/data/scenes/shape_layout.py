@@ -1,6 +1,6 @@
 """Where the shapes of a synthetic scene stand, and which of their pixels can be seen.
 
-Geometry only, the first half of a scene: a random stream in, the placed shapes and the map of
+Geometry only, the first half of a scene: an RNG in, the placed shapes and the map of
 who owns which pixel out. It knows no colours, so annotations come without drawing anything.
 Later shapes hide earlier ones.
 """

@@ -1,4 +1,4 @@
-"""The colours and textures of a synthetic scene: a layout and a random stream in, pixels out.
+"""The colours and textures of a synthetic scene: a layout and an RNG in, pixels out.
 
 Nothing here looks at an object's category, so neither colour nor texture tells it. All values
 are RGB from 0 to 255 as float32; like the geometry they come from arithmetic that is rounded the

@@ -1,1 +1,1 @@
-"""Why a network found what it found: its score maps, and what an RoI reads from them."""
+"""Why a network found what it found: its score maps, and what a RoI reads from them."""

@@ -77,7 +77,7 @@ def draw_score_maps(
 
     For each: the k x k inside and outside maps of its category over the image, the RoI's part
     marked in each; then what the RoI assembles from them, the greater of both, which is averaged
-    to the score, the softmax of both, and the mask that it makes; then the same for an RoI moved
+    to the score, the softmax of both, and the mask that it makes; then the same for a RoI moved
     by a third of its side, which reads the same maps and finds less. The RoI is the instance's
     box. All scores of the picture have one scale of colours, and so have all probabilities.
 
@@ -193,7 +193,7 @@ def _block(scores: ImageScores, one: _Shown, limit: float) -> Image.Image:
 
 
 def _reason(scores: ImageScores, reading: Reading) -> str:
-    """Say what the score of an RoI comes from."""
+    """Say what the score of a RoI comes from."""
     others = reading.logits.copy()
     others[reading.label] = -np.inf
     rival = int(others.argmax())
@@ -245,7 +245,7 @@ def _grid(
 def _row(
     scores: ImageScores, reading: Reading, title: tuple[str, Color], limit: float
 ) -> Image.Image:
-    """Return what an RoI reads, and what becomes of it."""
+    """Return what a RoI reads, and what becomes of it."""
     extent = _box(reading.extent)
     size = _fitted(extent, _PANEL)
     share = colored(reading.probability, 0, 1, SHARE_COLORS)
@@ -274,7 +274,7 @@ def _row(
 def _assembled(
     colors: UInt8[np.ndarray, "row column 3"], reading: Reading, size: tuple[int, int]
 ) -> Image.Image:
-    """Return the samples of an RoI as squares, with lines between its parts."""
+    """Return the samples of a RoI as squares, with lines between its parts."""
     picture = Image.fromarray(colors).resize(size, Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
     for axis, parts in ((0, reading.parts[0]), (1, reading.parts[:, 0])):
@@ -286,7 +286,7 @@ def _assembled(
 
 
 def _mask(scores: ImageScores, reading: Reading, size: tuple[int, int]) -> _Bits:
-    """Return the mask of an RoI, enlarged to (width, height)."""
+    """Return the mask of a RoI, enlarged to (width, height)."""
     share = Image.fromarray(reading.probability).resize(size, Image.Resampling.BILINEAR)
     return np.asarray(share) >= scores.mask_threshold
 
@@ -318,7 +318,7 @@ def _fitted(window: Box, side: int) -> tuple[int, int]:
 
 
 def _part(extent: Box, row: int, column: int, k: int) -> Box:
-    """Return the part of an RoI that reads a map."""
+    """Return the part of a RoI that reads a map."""
     x0, y0, x1, y1 = extent
     width, height = (x1 - x0) / k, (y1 - y0) / k
     left, top = x0 + column * width, y0 + row * height

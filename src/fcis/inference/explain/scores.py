@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64, Shaped, UInt8
 
 from fcis.core.errors import InputError
 from fcis.imaging.channel_counts import as_picture
-from fcis.inference.predictor import ImageLike, Predictor
+from fcis.inference.image_predictor import ImageLike, ImagePredictor
 from fcis.inference.preprocess import collate
 from fcis.model.fcis import FCIS
 from fcis.ops.roi_sampling import bin_parts
@@ -86,7 +86,7 @@ class ImageScores:
 
     @property
     def k(self) -> int:
-        """Return into how many parts an RoI is divided along each axis."""
+        """Return into how many parts a RoI is divided along each axis."""
         return self._model.recipe.head.k
 
     @property
@@ -163,7 +163,7 @@ class ImageScores:
 
     def _axis_parts(self, samples: int) -> Int64[np.ndarray, " {samples}"]:
         """Return the part of each sample along one axis."""
-        if self._model.recipe.conventions.sampling == "native":
+        if self._model.recipe.head.sampling == "native":
             # floor((i + 0.5) k / n) in whole numbers, as fcis.ops.roi_sampling.native_cells has it
             return (2 * np.arange(samples) + 1) * self.k // (2 * samples)
         return bin_parts(samples, self.k, torch.device("cpu")).numpy()
@@ -175,7 +175,7 @@ class ImageScores:
 
 
 @torch.inference_mode()
-def score_maps(predictor: Predictor, image: ImageLike) -> ImageScores:
+def score_maps(predictor: ImagePredictor, image: ImageLike) -> ImageScores:
     """Return the score maps of an image.
 
     Of a predictor that averages, those of its first network at that network's own size; tiles are
@@ -183,7 +183,7 @@ def score_maps(predictor: Predictor, image: ImageLike) -> ImageScores:
 
     Args:
         predictor: of FCIS.
-        image: as `Predictor.predict` takes it.
+        image: as `ImagePredictor.predict` takes it.
 
     Raises:
         InputError: the network is another system, or the image cannot be read.
@@ -198,7 +198,7 @@ def score_maps(predictor: Predictor, image: ImageLike) -> ImageScores:
     return ImageScores(model, batch, maps, as_picture(pixels))
 
 
-def with_score_maps(predictor: Predictor) -> FCIS:
+def with_score_maps(predictor: ImagePredictor) -> FCIS:
     """Return the network of a predictor, if it has inside and outside score maps.
 
     Raises:

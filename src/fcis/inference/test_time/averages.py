@@ -1,4 +1,4 @@
-"""Which scale an RoI is read at, and means over mirror images and networks (Paper: 4.3).
+"""Which scale a RoI is read at, and means over mirror images and networks (Paper: 4.3).
 
 Means are taken so that equal values give exactly that value, however many there are.
 """
@@ -21,7 +21,7 @@ class Pyramid:
 
     Attributes:
         views: smallest scale first.
-        roi_pixels: the number of pixels of an RoI that a scale is chosen for.
+        roi_pixels: the number of pixels of a RoI that a scale is chosen for.
     """
 
     views: tuple[View, ...]
@@ -127,7 +127,7 @@ def mean(values: Sequence[Float[Tensor, "*shape"]]) -> Float[Tensor, "*shape"]:
 
 def _on_cells(pyramid: Pyramid) -> bool:
     """Tell whether the samples of a mask are cells of a map."""
-    return pyramid.views[0].network.recipe.conventions.sampling == "native"
+    return pyramid.views[0].network.recipe.head.sampling == "native"
 
 
 def _axis_weights(grids: MaskGrids, onto: MaskGrids, axis: int) -> Float[Tensor, "roi new old"]:

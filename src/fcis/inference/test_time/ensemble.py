@@ -34,7 +34,7 @@ class Averaging:
     Attributes:
         scales: of the pyramid that RoIs are read at; none for each network's own size.
         flip: average with the mirror image.
-        roi_side: side of a square with as many pixels as an RoI should have at its scale; 224 in
+        roi_side: side of a square with as many pixels as a RoI should have at its scale; 224 in
             the paper.
 
     Raises:
@@ -59,8 +59,8 @@ class _Member:
     classes: Tensor
 
 
-Inputs = dict[tuple[Preprocessing, str, str], tuple[Float[Tensor, "_ _ _"], Resize]]
-"""An image resized as often as the networks and scales need it; `input_key` finds one of them."""
+Inputs = dict[Preprocessing, tuple[Float[Tensor, "_ _ _"], Resize]]
+"""An image resized as often as the networks and scales need it."""
 
 
 class Ensemble:
@@ -123,9 +123,8 @@ class Ensemble:
             recipe = member.network.recipe
             own = limits if recipe.preprocessing.stretch == home.stretch else None
             for level in (recipe.preprocessing, *member.levels):
-                key = input_key(recipe, level)
-                if key not in inputs:
-                    inputs[key] = prepare(image, level, recipe.conventions, own)
+                if level not in inputs:
+                    inputs[level] = prepare(image, level, own)
         return inputs
 
     @torch.inference_mode()
@@ -191,11 +190,6 @@ class Ensemble:
         return Pyramid(views=tuple(views), roi_pixels=float(self.settings.roi_side) ** 2)
 
 
-def input_key(recipe: ModelRecipe, level: Preprocessing) -> tuple[Preprocessing, str, str]:
-    """Return the key of an image that a network takes at a level of its pyramid."""
-    return level, recipe.conventions.resize, recipe.conventions.size_rounding
-
-
 def unite(
     proposals: Sequence[Float[Tensor, "_ 4"]], scale: Float[Tensor, " 2"]
 ) -> Float[Tensor, "roi 4"]:
@@ -223,7 +217,7 @@ def _batch(
     network: Detector, inputs: Inputs, level: Preprocessing, size: tuple[int, int]
 ) -> ImageBatch:
     """Return one image at one scale on the network's device, in its precision."""
-    batch = collate([inputs[input_key(network.recipe, level)]], [size])
+    batch = collate([inputs[level]], [size])
     parameter = next(network.parameters())
     return replace(batch, pixels=batch.pixels.to(parameter.dtype)).to(parameter.device)
 

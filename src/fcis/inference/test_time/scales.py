@@ -48,8 +48,7 @@ class Scale:
                 f"scales {self.factor:g}x: the weights' shorter side of {own.short_side} pixels "
                 f"becomes less than {_LEAST_SIDE}; choose a larger factor"
             )
-        bound = round(own.long_side * side / own.short_side) if own.short_side else 0
-        return replace(own, short_side=side, long_side=bound)
+        return own.with_short_side(side)
 
 
 def read_scales(items: Sequence[int | str]) -> tuple[Scale, ...]:

@@ -135,6 +135,19 @@ def make_tiling(size: int, overlap: int | None = None) -> Tiling:
     return Tiling(size=size, overlap=overlap)
 
 
+def read_tiling(tile: int | None, overlap: int | None) -> Tiling | None:
+    """Return the tiling that a tile's side and an overlap ask for; None without a tile.
+
+    Raises:
+        InputError: no such tiles are possible, or there is an overlap of none.
+    """
+    if tile is not None:
+        return make_tiling(tile, overlap)
+    if overlap is not None:
+        raise InputError(f"--overlap {overlap}: is for tiles; add --tile SIZE")
+    return None
+
+
 def plan_tiles(size: tuple[int, int], tiling: Tiling) -> TileGrid:
     """Return the fewest tiles that cover an image of (height, width), evenly spread.
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-import fcis.inference.predictor
+import fcis.inference.image_predictor
 import fcis.model.detector
 from fcis.inference.predictor import Predictor
 from fcis.lab.benchmark.memory import peak_bytes
@@ -246,8 +246,8 @@ def measure_stages(predictor: Predictor, settings: InferenceSettings) -> StageTi
     stopwatch = Stopwatch(device_clock(settings.device))
     passes = (CASCADE if isinstance(model, MNC) else ASSEMBLY)[: model.recipe.detection.passes]
     functions: list[Watched] = [
-        (fcis.inference.predictor, "prepare", ("resize",)),
-        (fcis.inference.predictor, "collate", ("resize",)),
+        (fcis.inference.image_predictor, "prepare", ("resize",)),
+        (fcis.inference.image_predictor, "collate", ("resize",)),
         (model, "rpn_proposals", ("RPN",)),
         (model, "score_rois", passes),
         (fcis.model.detector, "select", ("voting",)),

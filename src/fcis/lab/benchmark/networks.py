@@ -110,7 +110,7 @@ def settle_on(model: Detector, batch: ImageBatch) -> None:
 def network_input(model: Detector, image: UInt8[np.ndarray, "height width 3"]) -> ImageBatch:
     """Return an image resized, on the network's device and in its precision."""
     recipe = model.recipe
-    prepared = prepare(image, recipe.preprocessing, recipe.conventions)
+    prepared = prepare(image, recipe.preprocessing)
     batch = collate([prepared], [(image.shape[0], image.shape[1])])
     parameter = next(model.parameters())
     return replace(batch, pixels=batch.pixels.to(parameter.dtype)).to(parameter.device)
@@ -129,4 +129,4 @@ def write_example(folder: Path, recipe: ModelRecipe) -> Path:
 
 def resized_sides(size: tuple[int, int], recipe: ModelRecipe) -> tuple[int, int]:
     """Return the (height, width) in which the network sees an image of a size."""
-    return plan_resize(size, recipe.preprocessing, recipe.conventions).size
+    return plan_resize(size, recipe.preprocessing).size

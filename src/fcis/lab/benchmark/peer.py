@@ -2,7 +2,7 @@
 
 With random weights it finds nothing above its usual threshold, and its mask branch has no work;
 without a threshold it sorts 90,000 boxes, which a trained one does not. So it is measured twice:
-as it is, and with the threshold at which it finds as many as it may put out.
+as it is, and with the threshold at which it finds as many as it may output.
 """
 
 from dataclasses import replace

@@ -50,9 +50,7 @@ class InstFCN(nn.Module):
         super().__init__()
         own = recipe.instfcn
         self.recipe = recipe
-        self.backbone = build_backbone(
-            recipe.backbone, fetch=fetch, stem_eps=recipe.conventions.stem_eps
-        )
+        self.backbone = build_backbone(recipe.backbone, fetch=fetch)
         channels, hidden = self.backbone.channels[1], own.window_channels
         self.mask_hidden = nn.Conv2d(channels, hidden, 1)
         self.mask_parts = nn.Conv2d(hidden, own.window_parts**2, 3, padding=1)
@@ -121,7 +119,7 @@ class InstFCN(nn.Module):
         )
         keep = large_enough(boxes, recipe.rpn.min_size).nonzero()[:, 0]
         found = pick_proposals(replace(found, boxes=boxes), keep)
-        at_equal = recipe.conventions.nms_at_equal
+        at_equal = recipe.detection.nms_at_equal
         kept = suppress(found.boxes, found.objectness, own.proposal_nms, at_equal=at_equal)
         return pick_proposals(found, kept[: recipe.rpn.post_nms])
 

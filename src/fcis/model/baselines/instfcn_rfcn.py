@@ -43,7 +43,7 @@ class InstFCNRFCN(Detector[PairMaps]):
             self.backbone.channels[1],
             len(recipe.class_names),
             recipe=recipe.head,
-            box_slots=recipe.conventions.box_slots,
+            box_slots=recipe.head.box_slots,
         )
         self.instfcn = InstFCN(recipe, fetch=fetch)
 

@@ -187,7 +187,6 @@ class MNC(Detector[CascadeMaps]):
             batch.sizes.to(torch.float32),
             batch.scales,
             self.recipe.rpn,
-            self.recipe.conventions,
         )
 
     def warp(
@@ -202,7 +201,7 @@ class MNC(Detector[CascadeMaps]):
             RoIs(boxes=boxes, image_index=image_index, cells=maps.cells),
             size=2 * self.recipe.mnc.feature_grid,
             stride=maps.stride,
-            whole_cells=self.recipe.conventions.sampling == "pool",
+            whole_cells=self.recipe.head.sampling == "pool",
         )
 
     def cascade(

@@ -114,7 +114,7 @@ class NaiveMNC(Detector[ReducedFeatures]):
         boxes: Float[Tensor, "roi 4"],
         image_index: Int[Tensor, " roi"],
     ) -> Float[Tensor, "roi input"]:
-        sampling = self.recipe.conventions.sampling
+        sampling = self.recipe.head.sampling
         assert sampling != "native"  # the rules of a recipe see to it
         pooled = pool_rois(
             maps.values,

@@ -76,7 +76,7 @@ def initialise(layer: nn.Conv2d | nn.Linear, recipe: HeadRecipe, *, hidden: bool
     Args:
         layer: changed in place.
         recipe: `init`.
-        hidden: a ReLU follows; False: it puts out scores; None: shifts, which always begin small.
+        hidden: a ReLU follows; False: it outputs scores; None: shifts, which always begin small.
     """
     inputs = layer.weight[0].numel()
     nn.init.normal_(layer.weight, std=_SMALL_STD)

@@ -41,7 +41,7 @@ class SeparateFCIS(Detector[SeparateMaps]):
     def __init__(self, recipe: ModelRecipe, *, fetch: bool = False) -> None:
         super().__init__(recipe, fetch=fetch)
         head, classes = recipe.head, len(recipe.class_names)
-        slots = recipe.conventions.box_slots
+        slots = recipe.head.box_slots
         self.head = RFCNHead(self.backbone.channels[1], classes, recipe=head, box_slots=slots)
         self.mask_maps = nn.Conv2d(head.reduction, head.k**2 * (classes + 1), 1)
         initialise(self.mask_maps, head, hidden=False)

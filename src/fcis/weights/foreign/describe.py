@@ -7,14 +7,9 @@ from pathlib import Path
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from fcis.core.errors import InputError
+from fcis.recipe.conventions import named_conventions, with_conventions
 from fcis.recipe.named import named_recipe
-from fcis.recipe.types import (
-    BackboneRecipe,
-    Conventions,
-    ModelRecipe,
-    Preprocessing,
-    named_conventions,
-)
+from fcis.recipe.types import BackboneRecipe, ModelRecipe, Preprocessing
 from fcis.weights.foreign.categories import categories_of
 from fcis.weights.foreign.detect import Architecture, HeadShape, Origin
 from fcis.weights.published import RELEASED_COCO
@@ -91,8 +86,9 @@ def _describe_model(
         backbone=architecture.backbone,
         rpn=replace(base.model.rpn, channels=shape.rpn_channels),
         head=replace(base.model.head, reduction=shape.reduction, k=shape.k),
-        conventions=_conventions(chosen, base.model, shape),
     )
+    # the slots are read off the arrays
+    model = with_conventions(model, {**named_conventions(chosen), "box_slots": shape.box_slots})
     training_data, licence = _provenance(architecture.origin, source, dataset)
     info = WeightsInfo(
         model=model,
@@ -120,14 +116,6 @@ def _default_conventions(origin: Origin, source: Path) -> tuple[str, str]:
         "the file does not say whether ChainerCV trained it, as was assumed, or converted it from "
         "the release's code; in that case give --conventions release"
     )
-
-
-def _conventions(name: str, base: ModelRecipe, shape: HeadShape) -> Conventions:
-    """Return a set of conventions with what the file and the data set decide."""
-    found = replace(named_conventions(name), box_slots=shape.box_slots)
-    if name == "paper":
-        return found
-    return replace(found, negative_low=base.conventions.negative_low)
 
 
 def _provenance(origin: Origin, source: Path, dataset: str) -> tuple[str, str]:

@@ -86,8 +86,8 @@ def test_files_of_very_many_pixels_are_read_by_rows(tiny_predictor, tmp_path, mo
     path = tmp_path / "x.png"
     Image.fromarray(pixels).save(path)
     expected = tiny_predictor.predict(pixels, score_threshold=0, tile=64)
-    monkeypatch.setattr("fcis.inference.predictor.MAX_PIXELS", 10_000)
-    monkeypatch.setattr("fcis.inference.predictor.read_image", None)
+    monkeypatch.setattr("fcis.inference.image_predictor.MAX_PIXELS", 10_000)
+    monkeypatch.setattr("fcis.inference.image_predictor.read_image", None)
     found = tiny_predictor.predict(path, score_threshold=0, tile=64)
     assert found.image is None and found.file_name == str(path)
     same(found, expected)
