@@ -1,5 +1,6 @@
 """The Python interface as the documentation shows it."""
 
+import doctest
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 import fcis
+import fcis.api
 from fcis.inference.predictor import Predictor
 
 
@@ -63,6 +65,37 @@ def test_load_refuses(tmp_path):
         fcis.load("none")
     with pytest.raises(fcis.InputError, match=r"this folder has no best\.safetensors"):
         fcis.load(tmp_path)
+
+
+def test_examples_of_the_docstrings(tmp_path):
+    found = doctest.testmod(fcis.api, extraglobs={"folder": tmp_path})
+    assert found.attempted >= 7 and not found.failed
+
+
+def test_train_evaluate_and_back(tmp_path, caplog):
+    caplog.set_level("INFO", logger="fcis")
+    train, val = fcis.open_dataset("scenes:2:1"), fcis.open_dataset("scenes:1:2")
+    recipe = fcis.named_recipe("tiny", ["steps=2", "crop=64"])
+    steps = []
+    run = fcis.train(
+        train, val, recipe=recipe, out=tmp_path, device="cpu", watch=lambda *s: steps.append(s)
+    )
+    assert run.steps == 2 and steps == [(0, 2), (1, 2), (2, 2)]
+    assert any("training tiny" in line for line in caplog.messages)
+    images = []
+    predictor = fcis.load(tmp_path, device="cpu")
+    found = fcis.evaluate(val, predictor, watch=lambda *s: images.append(s))
+    assert images == [(0, 1), (1, 1)]
+    assert found.to_json()["images"] == 1 and "mask" in found.summary()
+    assert found.to_json()["segm"] == fcis.evaluate("scenes:1:2", tmp_path).to_json()["segm"]
+
+
+def test_load_takes_size_and_tiles(tiny_weights):
+    predictor = fcis.load(tiny_weights, device="cpu", size="64:128", tile=64, overlap=16)
+    assert predictor.model.recipe.preprocessing.short_side == 64
+    assert predictor.tiling.overlap == 16
+    with pytest.raises(fcis.InputError, match="overlap 16: is for tiles"):
+        fcis.load(tiny_weights, overlap=16)
 
 
 def test_import_is_light():

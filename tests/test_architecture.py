@@ -30,7 +30,15 @@ MOST_FILE_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 400, 80, 8
 MOST_ROOT_MODULES = 8
 
 # What users may import from `fcis`; whoever changes this changes what others' code relies on.
-PUBLIC = {"InputError", "Instances", "load"}
+PUBLIC = {
+    "InputError",
+    "Instances",
+    "evaluate",
+    "load",
+    "named_recipe",
+    "open_dataset",
+    "train",
+}
 
 # Modules without a test module of their own, each with the reason.
 UNTESTED = {
@@ -47,8 +55,10 @@ OTHERS = {
     "test_architecture.py",
     "test_docs.py",
     "test_learning_by_heart.py",
+    "test_python_docs.py",
     "test_readme.py",
     "model/test_structure.py",
+    "recipe/test_every_bound.py",
     "walks/test_walks.py",
     "lab/benchmark/test_scripts.py",
     "gpu/test_scripts.py",

@@ -1,15 +1,22 @@
-"""The Python interface's one function."""
+"""The Python interface: what the commands stand on, without torch until it is needed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import fcis.inference.predictor
+    from fcis.data.dataset import Dataset
+    from fcis.inference.evaluate_dataset import Evaluation
+    from fcis.inference.predictor import Predictor
+    from fcis.recipe.types import Recipe
+    from fcis.training.run import RunResult
+
+Weights = str | Path | Sequence[str | Path] | None
+Watch = Callable[[int, int | None], None]
 
 
 def load(
-    weights: str | Path | Sequence[str | Path] | None = None,
+    weights: Weights = None,
     *,
     device: str = "auto",
     fold: bool = True,
@@ -18,8 +25,15 @@ def load(
     scales: Sequence[int | str] = (),
     flip: bool = False,
     roi_side: int | float = 224,
-) -> "fcis.inference.predictor.Predictor":
+    size: str | None = None,
+    tile: int | None = None,
+    overlap: int | None = None,
+) -> "Predictor":
     """Return a predictor.
+
+    >>> predictor = load("nuclei", device="cpu")
+    >>> predictor.class_names
+    ('background', 'nucleus')
 
     Args:
         weights: a zoo name, a `.safetensors` file, a run folder, or `hf://owner/name`; without
@@ -38,22 +52,168 @@ def load(
             the weights' own size ("1.5x"). Each RoI is read at the scale that suits its size;
             what is proposed comes from the weights' own size.
         flip: average with what is found in the mirror image.
-        roi_side: side of a square with as many pixels as an RoI should have at its scale.
+        roi_side: side of a square with as many pixels as a RoI should have at its scale.
+        size: SHORT or SHORT:LONG, sides after resizing, px; as stored in the weights without it.
+        tile: side of the tiles in which large images go through the network, px.
+        overlap: of neighbouring tiles, px.
 
     Raises:
-        InputError: the weights cannot be found or used, there is no such device, or the scales
-            make no sense.
+        InputError: the weights cannot be found or used, there is no such device, or an argument
+            makes no sense.
     """
     # They bring torch, which takes seconds that `import fcis` and `fcis --help` should not.
+    from functools import partial
+
     from fcis.inference.load_predictor import load_any
     from fcis.inference.test_time.ensemble import Averaging
     from fcis.inference.test_time.scales import read_scales
+    from fcis.inference.tiling.tile_grid import read_tiling
+    from fcis.recipe.reading import with_size
 
     return load_any(
         weights,
         device=device,
         averaging=Averaging(scales=read_scales(scales), flip=flip, roi_side=roi_side),
+        change=None if size is None else partial(with_size, text=size),
         fold=fold,
         precision=precision,
         compile=compile,
+        tiling=read_tiling(tile, overlap),
     )
+
+
+def train(
+    train: "str | Path | Dataset",
+    val: "str | Path | Dataset",
+    *,
+    recipe: "str | Path | Recipe",
+    out: str | Path | None = None,
+    settings: Iterable[str] = (),
+    weights: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    train_images: str | Path | None = None,
+    val_images: str | Path | None = None,
+    watch: Watch | None = None,
+) -> "RunResult":
+    """Train on annotated images, as `fcis train` does, and return where the results are.
+
+    Lines on the way go to `logging.getLogger("fcis")`.
+
+    >>> run = train("scenes:2:1", "scenes:1:2", recipe="tiny", out=folder / "run",
+    ...             settings=["steps=1", "crop=64"], device="cpu", watch=print)
+    0 1
+    1 1
+    >>> (run.folder / "best.safetensors").is_file()
+    True
+
+    Args:
+        train: DATA as the command takes it, or a dataset.
+        val: likewise; chooses the best weights and the operating thresholds.
+        recipe: a name, a recipe.json, or a recipe.
+        out: folder of the run; `runs/` and the recipe's name without it.
+        settings: "key=value", as `--set` takes them.
+        weights: to begin with.
+        resume: go on from the folder's checkpoint.
+        device: as in `load`.
+        train_images: where the images of an annotation file lie, if not beside it.
+        val_images: the same of the validation set.
+        watch: called with the steps that are done and with all, in place of a progress bar.
+
+    Raises:
+        InputError: an argument cannot be used, or the run cannot be made.
+        KeyboardInterrupt: the user stopped the run; it can be resumed.
+    """
+    from fcis.recipe.reading import read_recipe, with_settings
+    from fcis.training.start import start_training
+
+    if isinstance(recipe, str | Path):
+        chosen = read_recipe(str(recipe), settings)
+    else:
+        chosen = with_settings(recipe, settings)
+    return start_training(
+        chosen,
+        str(train) if isinstance(train, Path) else train,
+        str(val) if isinstance(val, Path) else val,
+        None if out is None else Path(out),
+        train_images=None if train_images is None else Path(train_images),
+        val_images=None if val_images is None else Path(val_images),
+        weights=None if weights is None else str(weights),
+        resume=resume,
+        device=device,
+        watch=watch,
+    )
+
+
+def evaluate(
+    data: "str | Path | Dataset",
+    predictor: "Predictor | Weights",
+    *,
+    images: str | Path | None = None,
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> "Evaluation":
+    """Return the figures of weights on annotated images, as `fcis evaluate` prints them.
+
+    >>> found = evaluate("scenes:2:3", "scenes", device="cpu")
+    >>> sorted(found.to_json())[:4]
+    ['bbox', 'confusion', 'dsb', 'images']
+
+    Args:
+        data: DATA as the command takes it, or a dataset.
+        predictor: of `load`, or weights as it takes them.
+        images: where the images of an annotation file lie, if not beside it.
+        device: as in `load`, for weights.
+        watch: called with the images that are done and with all, in place of a progress bar.
+
+    Raises:
+        InputError: the data or the weights cannot be used, or do not have the same categories.
+    """
+    from fcis.inference.evaluate_dataset import Evaluation, evaluate_predictor
+    from fcis.inference.predictor import Predictor
+
+    if not isinstance(predictor, Predictor):
+        predictor = load(predictor, device=device)
+    dataset = open_dataset(data, images) if isinstance(data, str | Path) else data
+    report, detections = evaluate_predictor(predictor, dataset, progress_watch=watch)
+    return Evaluation(report=report, detections=detections)
+
+
+def open_dataset(data: str | Path, images: str | Path | None = None) -> "Dataset":
+    """Return the dataset that a DATA argument names.
+
+    >>> len(open_dataset("scenes:3"))
+    3
+
+    Args:
+        data: a COCO .json, a YOLO data.yaml, ROOT:SPLIT of COCO, SBD, VOC or Cityscapes, a folder
+            of LabelMe files or of images and masks, or scenes[:N[:seed[:apart]]].
+        images: where the images of an annotation file lie, if not beside it.
+
+    Raises:
+        InputError: none of these, or one that cannot be read.
+    """
+    from dataclasses import replace
+
+    from fcis.data.source import open_dataset
+
+    dataset = open_dataset(str(data), images)
+    return replace(dataset, name=str(data))
+
+
+def named_recipe(name: str, settings: Iterable[str] = ()) -> "Recipe":
+    """Return a recipe by its name or from a recipe.json.
+
+    >>> named_recipe("nuclei-cpu", ["steps=10"]).training.steps
+    10
+
+    Args:
+        name: as `fcis info` lists them, or the path of a recipe.json.
+        settings: "key=value", as `--set` takes them.
+
+    Raises:
+        InputError: there is no such recipe, or a setting does not fit.
+    """
+    from fcis.recipe.reading import read_recipe
+
+    return read_recipe(name, settings)

@@ -4,19 +4,49 @@ The end of the pipeline, and all that users see of it. Masks stay crops until so
 full-size ones.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int64, UInt8, UInt16, UInt32
 from PIL import Image
 
 from fcis.core.coco_types import CocoDetection, ImageId
+from fcis.core.errors import InputError
 from fcis.core.masks import MaskCrop, crop_from_mask, rle_from_crop
 from fcis.imaging.drawing import contact_sheet, draw_instances
 
+if TYPE_CHECKING:
+    import supervision  # pyright: ignore[reportMissingImports]
+
 _MAX_MASK_BYTES = 8 * 2**30
+_MOST_16_BITS = 2**16 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Instance:
+    """One of the instances of an image.
+
+    Attributes:
+        label: 1..C.
+        class_name: of the label.
+        score: its confidence.
+        box: (x0, y0, x1, y1) around its mask, right and bottom exclusive.
+        crop: its mask, in pixels of the image.
+    """
+
+    label: int
+    class_name: str
+    score: float
+    box: tuple[float, float, float, float]
+    crop: MaskCrop
+
+    @property
+    def area(self) -> int:
+        """Return the pixels of the mask."""
+        return self.crop.area
 
 
 # No equality: comparing arrays has no single answer
@@ -80,6 +110,36 @@ class Instances:
         """Return the number of instances."""
         return len(self.scores)
 
+    def __iter__(self) -> Iterator[Instance]:
+        """Yield one instance after the other, best first."""
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Instance: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Instances": ...
+
+    def __getitem__(self, index: int | slice) -> "Instance | Instances":
+        """Return one instance, or some of them, as a list does.
+
+        Raises:
+            IndexError: there is none of that number.
+        """
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        number = range(len(self))[index]
+        one = self.select(np.array([number]))
+        x0, y0, x1, y1 = one.boxes[0].tolist()
+        label = int(self.labels[number])
+        return Instance(
+            label=label,
+            class_name=self.class_names[label],
+            score=float(self.scores[number]),
+            box=(x0, y0, x1, y1),
+            crop=self.crops[number],
+        )
+
     def __repr__(self) -> str:
         """Return one line: how many of which class in what."""
         counts = np.bincount(self.labels, minlength=len(self.class_names))
@@ -125,6 +185,59 @@ class Instances:
             rows, columns = crop.bits.shape
             mask[crop.top : crop.top + rows, crop.left : crop.left + columns] = crop.bits
         return masks
+
+    @property
+    def areas(self) -> Int64[np.ndarray, " n"]:
+        """Return the pixels of each mask."""
+        return np.array([crop.area for crop in self.crops], dtype=np.int64)
+
+    def label_image(self) -> UInt16[np.ndarray, "h w"] | UInt32[np.ndarray, "h w"]:
+        """Return an image whose pixels are 0 or the number of their instance, from 1 on.
+
+        Instance i of the list has the number i + 1. Where several have a pixel, it is that of the
+        highest score, of equal ones the first. 16 bits, 32 for more than 65,535 instances.
+        """
+        kind = np.uint16 if len(self) <= _MOST_16_BITS else np.uint32
+        image = np.zeros(self.size, dtype=kind)
+        for number in np.argsort(-self.scores, kind="stable")[::-1].tolist():
+            crop = self.crops[number]
+            rows, columns = crop.bits.shape
+            window = image[crop.top : crop.top + rows, crop.left : crop.left + columns]
+            window[crop.bits] = number + 1
+        return image
+
+    def polygons(self) -> list[list[Float64[np.ndarray, "corner 2"]]]:
+        """Return the outlines of each instance as (x, y) corners, along the edges of its pixels.
+
+        One polygon for each piece whose pixels share edges, in pixels of the image. A hole is
+        joined to the outside by a cut of no width, so that filling by the even-odd rule gives the
+        mask again.
+        """
+        from fcis.core.outlines import outline, pieces_of  # brings scipy
+
+        return [[outline(p).reshape(-1, 2) for p in pieces_of(crop)] for crop in self.crops]
+
+    def to_supervision(self) -> "supervision.Detections":
+        """Return the instances as `supervision.Detections`, names of the classes in `data`.
+
+        Raises:
+            InputError: the package supervision is not there.
+            ValueError: the masks would need more than 8 GiB.
+        """
+        try:
+            package = import_module("supervision")
+        except ImportError:
+            raise InputError(
+                "to_supervision: needs the package supervision; pip install "
+                "'fcis-torch[supervision]'"
+            ) from None
+        return package.Detections(
+            xyxy=self.boxes,
+            mask=self.masks,
+            confidence=self.scores,
+            class_id=self.labels,
+            data={"class_name": np.array([self.class_names[label] for label in self.labels])},
+        )
 
     def select(self, keep: Bool[np.ndarray, " n"] | Int[np.ndarray, " m"]) -> "Instances":
         """Return some of the instances: those where `keep` is true, or of these indices in order.
