@@ -1,10 +1,11 @@
 """The Python interface: what the commands stand on, without torch until it is needed."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from fcis.core.progress import Watcher
     from fcis.data.dataset import Dataset
     from fcis.inference.evaluate_dataset import Evaluation
     from fcis.inference.predictor import Predictor
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from fcis.training.run import RunResult
 
 Weights = str | Path | Sequence[str | Path] | None
-Watch = Callable[[int, int | None], None]
 
 
 def load(
@@ -94,7 +94,7 @@ def train(
     device: str = "auto",
     train_images: str | Path | None = None,
     val_images: str | Path | None = None,
-    watch: Watch | None = None,
+    watch: "Watcher | None" = None,
 ) -> "RunResult":
     """Train on annotated images, as `fcis train` does, and return where the results are.
 
@@ -151,7 +151,7 @@ def evaluate(
     *,
     images: str | Path | None = None,
     device: str = "auto",
-    watch: Watch | None = None,
+    watch: "Watcher | None" = None,
 ) -> "Evaluation":
     """Return the figures of weights on annotated images, as `fcis evaluate` prints them.
 

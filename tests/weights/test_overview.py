@@ -35,7 +35,7 @@ def test_a_network_that_cannot_be_built_names_the_file(tiny_weights, tmp_path):
     model = replace(info.model, head=replace(info.model.head, k=0))
     rewrite_info(tiny_weights, path, replace(info, model=model))
     with pytest.raises(
-        InputError, match=r"x\.safetensors: model\.head\.k: is 0, expected 1 to 64$"
+        InputError, match=r"x\.safetensors: model\.head\.k: is 0, expected 1 to 64; fetch or train"
     ):
         describe(str(path))
 

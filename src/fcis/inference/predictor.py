@@ -1,10 +1,11 @@
 """Images and files in, instances and files of results out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from fcis.core.devices import choose_device
 from fcis.core.errors import InputError
+from fcis.core.progress import Watcher
 from fcis.imaging.instances import Instances
 from fcis.inference.image_predictor import ImageLike, ImagePredictor, Threshold
 from fcis.inference.predict_files import Outcome, predict_files
@@ -39,7 +40,7 @@ class Predictor(ImagePredictor):
         score_threshold: Threshold | None = None,
         max_pixels: int | None = None,
         resume: bool = False,
-        watch: Callable[[int, int | None], None] | None = None,
+        watch: Watcher | None = None,
     ) -> Outcome:
         """Predict files, folders, globs, videos and datasets, and write results into a folder.
 
@@ -109,10 +110,7 @@ def load_predictor(
             f"{path}: holds a backbone alone, which finds nothing by itself; train with it: "
             f"fcis train --weights {path}"
         )
-    try:
-        model = build_model(recipe or info.model)
-    except InputError as error:
-        raise InputError(f"{path}: {error}; fetch or train the weights anew") from None
+    model = build_model(recipe or info.model)
     load_weights(path, model)
     model.eval()
     if fold:

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fcis.core.errors import InputError
 from fcis.core.size_text import size_text
-from fcis.model.build import check_model
 from fcis.recipe.named import RECIPES
 from fcis.recipe.types import ModelRecipe
 from fcis.weights.cache import cache_folder, state_of
@@ -31,10 +29,6 @@ def describe(weights: str) -> str:
     info = read_info(path)
     if info.is_backbone:
         return f"{path}\n{describe_file(path)}\n{describe_backbone(info)}"
-    try:
-        check_model(info.model)
-    except InputError as error:
-        raise InputError(f"{path}: {error}; fetch or train the weights anew") from None
     return f"{path}\n{describe_file(path)}\n{describe_weights(info)}"
 
 

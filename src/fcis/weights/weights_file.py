@@ -167,7 +167,7 @@ def read_info(path: Path) -> WeightsInfo:
         if data["format"] not in _KNOWN:
             raise InputError(f"{path}: format {data['format']} is not known; update fcis")
         info = WeightsInfo(
-            model=from_json(ModelRecipe, data["model"], f"{path}: model"),
+            model=_model(path, data["model"]),
             recipe=str(data["recipe"]),
             thresholds=tuple(float(t) for t in data["thresholds"]),
             training_data=str(data["training_data"]),
@@ -189,6 +189,13 @@ def read_info(path: Path) -> WeightsInfo:
     if not all(map(math.isfinite, info.thresholds)):
         raise InputError(f"{path}: a threshold is not finite; fetch or train it anew")
     return info
+
+
+def _model(path: Path, entry: object) -> ModelRecipe:
+    try:
+        return from_json(ModelRecipe, entry, f"{path}: model")
+    except InputError as error:
+        raise InputError(f"{error}; fetch or train the weights anew, or update fcis") from None
 
 
 def _figures(data: dict[str, float | int]) -> tuple[tuple[str, float], ...]:
