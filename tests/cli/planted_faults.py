@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image
 
 from fcis.data.checks import faults
-from fcis.data.checks.raw import from_dataset
 from fcis.data.scenes.shape_scenes import scene_dataset
 
 HEIGHT, WIDTH = 96, 128
@@ -22,7 +21,7 @@ def write_scenes(folder, count=SCENES, seed=5):
     (folder / "images").mkdir(parents=True)
     for record in dataset.images:
         Image.fromarray(record.read()).save(folder / "images" / record.file_name)
-    return json.loads(json.dumps(from_dataset(dataset, "x").document))
+    return json.loads(json.dumps(dataset.to_coco()))
 
 
 def rle_of_nothing():
@@ -94,8 +93,8 @@ def plant_images(planted):
     p.expect(faults.ROTATED, text, "saved without the rotation, as it was annotated")
     Image.fromarray(pixels).save(p.file(6).with_name("other.png"))
     p.document["images"].append({**images[6], "file_name": "other.png"})
-    for name in (p.name(6), "image 6 (other.png)"):
-        text = f"{name} shares its id with 1 other file"
+    for name in (images[6]["file_name"], "other.png"):
+        text = f"{name}: image id 6 occurs more than once"
         p.expect(faults.DUPLICATE_IMAGE_ID, text, p.lost(6))
     images[108] = {**images[8], "id": 108}
     p.document["images"].append(images[108])
@@ -125,8 +124,8 @@ def plant_lists(planted):
     p, categories = planted, planted.document["categories"]
     categories += [{"id": 40, "name": "left"}, {"id": 40, "name": "right"}]
     for name in ("left", "right"):
-        text = f"category 40 ({name}) shares its id with another name"
-        fix = "dropped with the 1 annotations of its id"
+        text = f"category id 40 occurs more than once, as {name!r}"
+        fix = "dropped with the 1 annotation of its id"
         p.expect(faults.DUPLICATE_CATEGORY_ID, text, fix)
     p.annotate(7, category_id=40)
     categories.append({"id": 41, "name": "disc"})
@@ -136,8 +135,7 @@ def plant_lists(planted):
     categories.append({"id": 42, "name": "unicorn"})
     p.expect(faults.UNUSED_CATEGORY, "category 42 (unicorn) has no object", "left as it is")
     categories.append({"id": "43", "name": "text"})
-    text = "category number 13 has the id '43' and the name 'text'"
-    p.expect(faults.BAD_CATEGORY, text, "dropped with the 0 annotations of its id")
+    p.expect(faults.BAD_CATEGORY, "category id '43' is text", "dropped")
     where = p.annotate(999)
     text = f"{where} refers to image 999, which is not among the images"
     p.expect(faults.UNKNOWN_IMAGE, text, "dropped")
@@ -148,9 +146,9 @@ def plant_lists(planted):
     where = p.annotate(7, id=p.healthy[-1]["id"], segmentation=[[1, 1, 9, 1, 9, 9]],
                        bbox=[1, 1, 8, 8], area=32)  # fmt: skip
     assert first != p.healthy[-1]["id"]
-    where = f"annotation {p.healthy[-1]['id']} (image 7, {p.images[7]['file_name']})"
+    where = f"{p.name(7)}: annotation id {p.healthy[-1]['id']}"
     # the annotation with the id comes first in the file
-    p.expect(faults.DUPLICATE_ANNOTATION_ID, f"{where} has the id of an annotation before it", None)
+    p.expect(faults.DUPLICATE_ANNOTATION_ID, f"{where} occurs more than once", None)
     where = p.annotate(108, segmentation=[[2, 2, 30, 2, 30, 30]], bbox=[2, 2, 28, 28], area=392)
     where = p.annotate(7, iscrowd=2, segmentation=[[3, 3, 30, 3, 30, 30]], bbox=[3, 3, 27, 27],
                        area=364)  # fmt: skip
@@ -178,24 +176,26 @@ def plant_masks(planted):
          "has the area 4000, but its mask has 2000 pixels", "area taken from the mask"),
         (faults.BAD_AREA, {"area": -1}, "has the area -1", "area taken from the mask"),
         (faults.NO_MASK, {"segmentation": []}, "has no 'segmentation'", "dropped"),
-        (faults.BAD_POLYGON, {"segmentation": [["a", 1]]}, "has the outline ['a', 1]", "dropped"),
+        (faults.BAD_POLYGON, {"segmentation": [["a", 1]]},
+         "has a 'segmentation' that is not a list of polygons, each a list of numbers", "dropped"),
         (faults.SHORT_POLYGON, {"segmentation": [SQUARE, [1, 2, 3, 4]]},
-         "has an outline of 2 points", "outline removed"),
+         "has a polygon of 2 points", "outline removed"),
         (faults.ODD_POLYGON, {"segmentation": [[*SQUARE, 5]]},
-         "has an outline of 9 values", "dropped"),
+         "has a polygon of an odd number of values (9)", "dropped"),
         (faults.FLAT_POLYGON, {"segmentation": [SQUARE, [5, 5, 9, 9, 7, 7]]},
-         "has a flat outline from (5, 5) to (9, 9) in an image of 128 x 96", "outline removed"),
+         "has a flat polygon from (5, 5) to (9, 9)", "outline removed"),
         (faults.NAN_COORDINATES, {"segmentation": [[float("nan"), *SQUARE[1:]]]},
-         "has an outline with NaN or infinite values", "dropped"),
+         "has a polygon with NaN or infinite values", "dropped"),
         (faults.NORMALISED_POLYGON, {"segmentation": [[0.5, 0.25, 0.75, 0.25, 0.75, 0.5]],
                                      "bbox": [64, 24, 32, 24], "area": 384},
          "has all its coordinates within 0..1 in an image of 128 x 96 pixels",
          "multiplied by the image's size"),
         (faults.OUTSIDE_MASK, {"segmentation": [[100, 30, 150, 30, 150, 60, 100, 60]],
                                "bbox": [100, 30, 28, 30], "area": 840},
-         "has an outline from (100, 30) to (150, 60) in an image of 128 x 96", "cut at the border"),
+         "has a polygon from (100, 30) to (150, 60) in an image of 128 x 96", "cut at the border"),
         (faults.FAR_POLYGON, {"segmentation": [[900, 30, 950, 30, 950, 60]]},
-         "has an outline from (900, 30) to (950, 60) in an image of 128 x 96", "dropped"),
+         "has a polygon far outside the image of 128 x 96 (width x height), from (900, 30)",
+         "dropped"),
         (faults.EMPTY_MASK, {"segmentation": rle_of_nothing()}, "has a mask without a pixel",
          "dropped"),
         (faults.RLE_SIZE, {"segmentation": {"size": [50, 50], "counts": [100, 2400]}},

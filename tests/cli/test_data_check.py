@@ -194,7 +194,7 @@ def test_small_objects_at_the_scale_of_a_recipe(fcis, annotate, tmp_path):
         (["none.json"], "none.json: no such annotation file; check the spelling"),
         (["photos"], "photos: "),
         (["list.json"], "list.json: expected a COCO dictionary"),
-        (["half.json"], "half.json: 'images' is not a list with entries (the file has 'info')"),
+        (["half.json"], "half.json: no 'images' in it (it has 'info'); export the annotations"),
         (["scenes:2:1", "--val-images", "x"], "--val-images x: is for --val; leave it out"),
         (["scenes:2:1", "--fix", "."], "--fix .: is there already; name a new or empty folder"),
         (["scenes:2:1", "--recipe", "best"], "--recipe best: no such recipe"),

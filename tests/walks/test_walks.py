@@ -21,23 +21,28 @@ HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
 PATCHES = sorted(HERE.glob("*.patch"))
 
-pytestmark = pytest.mark.slow
+
+def apply(patch, folder):
+    """Apply a patch to a copy of the source, in a folder that is not a part of this repository."""
+    source = folder / "src"
+    shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    done = subprocess.run(
+        ["git", "apply", "--verbose", str(patch)],
+        cwd=folder,
+        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return source
 
 
 @pytest.fixture
-def patched(tmp_path, request):
+def patched(tmp_path):
     """Run commands of a copy of the source to which the patch of a name is applied."""
 
-    def apply(name):
-        source = tmp_path / "src"
-        shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
-        # a folder of its own, not a part of this repository
-        command = ["git", "apply", "--verbose", str(HERE / f"{name}.patch")]
-        environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+    def patched_by(name):
+        source = apply(HERE / f"{name}.patch", tmp_path)
 
         def run(*arguments, code=0):
             done = subprocess.run(
@@ -53,7 +58,7 @@ def patched(tmp_path, request):
 
         return run
 
-    return apply
+    return patched_by
 
 
 # the code that uses the new thing is not counted
@@ -69,10 +74,16 @@ def test_few_files_are_touched(patch):
     assert all(name.startswith("src/fcis/") for name in touched)
 
 
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda path: path.stem)
+def test_it_fits_the_source_of_today(patch, tmp_path):
+    apply(patch, tmp_path)
+
+
 def test_there_is_a_walk_of_each_kind():
     assert [path.stem for path in PATCHES] == ["backbone", "command", "format", "recipe_field"]
 
 
+@pytest.mark.slow
 def test_a_backbone(patched, tmp_path):
     run, folder = patched("backbone"), tmp_path / "run"
     settings = ["backbone.network=plain", "steps=2", "crop=64"]
@@ -84,6 +95,7 @@ def test_a_backbone(patched, tmp_path):
     assert (tmp_path / "found" / "predictions.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_format(patched, tmp_path):
     run, folder = patched("format"), tmp_path / "circles"
     folder.mkdir()
@@ -99,6 +111,7 @@ def test_a_format(patched, tmp_path):
     assert "3 objects" in again
 
 
+@pytest.mark.slow
 def test_a_command(patched):
     run = patched("command")
     counts = dict(line.split(": ") for line in run("count", "scenes:4:1").splitlines())
@@ -107,6 +120,7 @@ def test_a_command(patched):
     assert "fcis count train.json" in run("count", "--help")
 
 
+@pytest.mark.slow
 def test_a_recipe_field(patched, tmp_path):
     """It has its bound, its place in files and its way through --set by its annotation alone."""
     run, folder = patched("recipe_field"), tmp_path / "run"

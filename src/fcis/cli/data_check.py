@@ -34,13 +34,10 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print every fault and write what was asked for; 2 if there were errors and no copy."""
     from fcis.core.output_files import check_file, write_json
-    from fcis.core.progress import progress
     from fcis.data.checks import report
-    from fcis.data.checks.doctor import diagnose
-    from fcis.data.checks.image_check import compare_images
-    from fcis.data.checks.image_facts import look_at_all
-    from fcis.data.checks.raw import open_raw
+    from fcis.data.checks.check import check
     from fcis.data.checks.repair import check_target, write_copy
+    from fcis.data.source import open_raw
 
     if options.json is not None:
         check_file("--json", options.json)
@@ -50,25 +47,22 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--val-images {options.val_images}: is for --val; leave it out")
     factor_of = _factor_of(options.recipe) if options.recipe is not None else None
     raw = open_raw(options.data, options.images)
-    val = None
-    if options.val is not None:
-        val = compare_images(raw, open_raw(options.val, options.val_images))
-    looks = look_at_all(raw.sources)
-    facts = list(progress(looks, total=len(raw.sources), what="checking"))
-    diagnosis = diagnose(raw, facts, val=val, factor_of=factor_of)
-    print(report.header(raw))
-    for line in report.finding_lines(diagnosis.findings, None if options.all else LISTED):
+    val = open_raw(options.val, options.val_images) if options.val is not None else None
+    checked = check(raw, val=val, factor_of=factor_of)
+    print(report.header(options.data, checked))
+    for line in report.finding_lines(checked.findings, None if options.all else LISTED):
         print(line)
     if options.json is not None:
-        write_json(options.json, report.findings_json(raw, diagnosis))
+        write_json(options.json, report.findings_json(options.data, checked))
         print(f"findings: {options.json}")
+    copy = None
     if options.fix is not None:
-        copies = write_copy(raw, diagnosis, options.fix)
-        for _ in progress(copies, total=len(diagnosis.frames), what="copying"):
-            pass
-        print("\n".join(report.change_lines(raw, diagnosis, options.fix)))
-    print(report.last_line(raw, diagnosis, options.fix))
-    return ERRORS_FOUND if diagnosis.count("error") and options.fix is None else 0
+        copy = write_copy(raw, checked, options.fix)
+        print("\n".join(report.change_lines(checked, copy, options.fix)))
+        if raw.only_read:
+            print(f"  it is in the format COCO; {raw.only_read} is only read")
+    print(report.last_line(options.data, checked, copy))
+    return ERRORS_FOUND if checked.count("error") and options.fix is None else 0
 
 
 def _factor_of(recipe: str) -> Callable[[tuple[int, int]], float]:

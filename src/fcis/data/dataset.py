@@ -126,6 +126,21 @@ class FileSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnturnedSource:
+    """The pixels of an image file without the rotation that its EXIF asks for."""
+
+    path: Path
+
+    def read(self) -> UInt8[np.ndarray, "height width channel"]:
+        """Return the image as it is stored.
+
+        Raises:
+            InputError: the file cannot be read as an image.
+        """
+        return read_image(self.path, exif=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
     """One image of a dataset and what is annotated in it.
 

@@ -9,10 +9,12 @@ import warnings
 from pathlib import Path
 
 from fcis.core.errors import InputError
+from fcis.data.checks.check import refuse
+from fcis.data.checks.raw import RawDataset, raw_of
 from fcis.data.dataset import Dataset
 from fcis.data.formats.classes_file import CLASSES_FILE
-from fcis.data.formats.coco import read_coco
-from fcis.data.formats.coco_root import coco_splits, read_coco_root
+from fcis.data.formats.coco import raw_coco
+from fcis.data.formats.coco_root import coco_splits, raw_coco_root
 from fcis.data.formats.folders import no_split, split_data
 from fcis.data.formats.labelme import is_labelme
 from fcis.data.formats.mask_folder import is_map_folder
@@ -36,7 +38,7 @@ def open_dataset(
     *,
     require_annotations: bool = True,
 ) -> Dataset:
-    """Return the dataset that a DATA argument names.
+    """Return the dataset that a DATA argument names, to train on or evaluate.
 
     Args:
         data: a COCO annotation file (`.json`), a YOLO `data.yaml`, a COCO, SBD, VOC or Cityscapes
@@ -47,23 +49,37 @@ def open_dataset(
         require_annotations: refuse COCO files, YOLO sets and folders of masks without annotations.
 
     Raises:
-        InputError: none of these, or one that cannot be read.
+        InputError: none of these, or one that cannot be read, or has a fault.
+    """
+    return refuse(open_raw(data, images_dir, require_annotations=require_annotations))
+
+
+def open_raw(
+    data: str,
+    images_dir: str | Path | None = None,
+    *,
+    require_annotations: bool = True,
+) -> RawDataset:
+    """Return what a DATA argument names as its files hold it; see `open_dataset`.
+
+    Raises:
+        InputError: none of the kinds of data, or one that cannot be read at all.
     """
     scenes = _parse_scenes(data)
     if scenes is not None:
         if images_dir is not None:
             raise InputError(f"{data}: scenes have no image files; leave out --images")
         count, seed, apart = scenes
-        return scene_dataset(count, seed, apart=apart)
+        return raw_of(scene_dataset(count, seed, apart=apart))
     if not data:
         raise InputError(f"DATA is empty; give {_KINDS}")
     path, split = split_data(data)
     file = _coco_file(path)
     if file is not None:
         no_split(path, split, "a COCO annotation file")
-        return read_coco(file, images_dir, require_annotations=require_annotations)
+        return raw_coco(file, images_dir, require_annotations=require_annotations)
     if coco_splits(path):
-        return read_coco_root(path, split, images_dir, require_annotations=require_annotations)
+        return raw_coco_root(path, split, images_dir, require_annotations=require_annotations)
     dataset = open_format(path, split, require_annotations=require_annotations)
     if dataset is None:
         what = "not a known kind of data" if path.exists() else "no such file or folder"

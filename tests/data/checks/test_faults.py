@@ -1,7 +1,15 @@
 """Kinds of faults, and how a finding is named."""
 
 from fcis.data.checks import faults
-from fcis.data.checks.faults import Issue, Kind, annotation_finding, image_finding
+from fcis.data.checks.faults import (
+    Changed,
+    Dropped,
+    Finding,
+    Kept,
+    Kind,
+    Problem,
+    place_of,
+)
 
 KINDS = [value for value in vars(faults).values() if isinstance(value, Kind)]
 
@@ -13,13 +21,16 @@ def test_kinds_have_names_of_their_own():
 
 
 def test_names_of_findings():
-    issue = Issue(faults.MISSING_FILE, "has no file", "dropped with its 2 annotations")
-    assert str(image_finding(issue, 3, "a.png")) == "image 3 (a.png) has no file"
-    assert str(image_finding(issue, None, None)) == "image None has no file"
-    found = image_finding(issue, [1], "a.png")
-    assert (found.image_id, found.file_name, found.annotation_id) == (None, "a.png", None)
-    found = annotation_finding(issue, 7, "x", "a.png")
-    assert str(found) == "annotation 7 (image 'x', a.png) has no file"
-    assert (found.image_id, found.annotation_id, found.is_loss) == ("x", 7, True)
-    assert str(annotation_finding(issue, 7, 9, "")) == "annotation 7 has no file"
-    assert not image_finding(issue._replace(repair="left as it is"), 3, "a.png").is_loss
+    assert place_of(3, "a.png") == "image 3 (a.png)" and place_of("x", "") == "image 'x'"
+    finding = Finding(where="image 3 (a.png)", problem=Problem(faults.MISSING_FILE, "has no file"))
+    assert str(finding) == "image 3 (a.png) has no file"
+    assert (finding.kind, finding.fix) == (faults.MISSING_FILE, Dropped())
+    assert finding.refusal == f"{finding}; {faults.MISSING_FILE.remedy}"
+    told = Problem(faults.MISSING_FILE, "has no file", "restore it", Kept())
+    assert Finding(where="it", problem=told).refusal == "it has no file; restore it"
+
+
+def test_what_a_copy_does():
+    assert [str(fix) for fix in (Kept(), Changed("cut"), Dropped(), Dropped(" with it"))] == [
+        "left as it is", "cut", "dropped", "dropped with it"
+    ]  # fmt: skip

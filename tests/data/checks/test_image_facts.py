@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcis.data.checks.image_facts import ImageFacts, look_at, look_at_all, same_content
+from fcis.data.checks.faults import MISSING_FILE, UNREADABLE_FILE, Problem
+from fcis.data.checks.image_facts import ImageFacts, look_at, same_content
 from fcis.data.dataset import FileSource
 from fcis.data.scenes.shape_scenes import SceneSource
 
@@ -48,30 +49,29 @@ def test_deep_images(tmp_path, kind):
 
 def test_bad_files(tmp_path):
     missing = FileSource(path=tmp_path / "none.png")
-    assert look_at(missing) == ImageFacts(is_missing=True, problem=f"has no file {missing}")
+    assert look_at(missing).problem == Problem(MISSING_FILE, f"has no file {missing}")
     path = tmp_path / "a.png"
     path.write_bytes(b"")
-    empty = look_at(FileSource(path=path))
-    assert empty == ImageFacts(problem="cannot be read: the file is empty (0 bytes)")
+    empty = look_at(FileSource(path=path)).problem
+    assert (empty.kind, empty.text) == (
+        UNREADABLE_FILE, "cannot be read: the file is empty (0 bytes)"
+    )  # fmt: skip
     noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
     save(path, noise)
     path.write_bytes(path.read_bytes()[:9000])  # the header alone would do
-    assert look_at(FileSource(path=path)).problem.startswith(
+    assert look_at(FileSource(path=path)).problem.text.startswith(
         "cannot be read: the image is truncated or damaged ("
     )
+    assert look_at(FileSource(path=path), is_quick=True) == ImageFacts(size=(90, 90))
     large = look_at(FileSource(path=save(tmp_path / "b.png").path, max_pixels=23))
-    assert large.problem == (
+    assert large.problem.text == (
         "cannot be read: 6 x 4 pixels (width x height) are more than the limit of 23"
     )
 
 
-def test_sources_without_files_and_none_at_all():
+def test_sources_without_files():
     scene = SceneSource(seed=0, index=0, size=(64, 96))
-    facts = list(look_at_all([scene, None]))
-    assert facts == [
-        ImageFacts(size=(64, 96), stored=(64, 96)),
-        ImageFacts(is_missing=True),
-    ]
+    assert look_at(scene) == ImageFacts(size=(64, 96), stored=(64, 96))
 
 
 def test_same_content(tmp_path):

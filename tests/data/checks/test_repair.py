@@ -7,11 +7,9 @@ import pytest
 from PIL import Image
 
 from fcis.core.errors import InputError
-from fcis.data.checks.doctor import diagnose
-from fcis.data.checks.image_facts import look_at_all
-from fcis.data.checks.raw import open_raw
+from fcis.data.checks.check import check
 from fcis.data.checks.repair import write_copy
-from fcis.data.formats.coco import read_coco
+from fcis.data.formats.coco import raw_coco, read_coco
 
 SQUARE = [[2, 3, 12, 3, 12, 13, 2, 13]]
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -36,9 +34,8 @@ def write(folder, names, **changes):
 
 
 def copy_of(path, out):
-    raw = open_raw(str(path))
-    diagnosis = diagnose(raw, list(look_at_all(raw.sources)))
-    assert len(list(write_copy(raw, diagnosis, out))) == len(diagnosis.frames)
+    raw = raw_coco(path)
+    assert write_copy(raw, check(raw), out) == out / "annotations.json"
     return json.loads((out / "annotations.json").read_text())
 
 

@@ -5,7 +5,12 @@ import pytest
 from PIL import Image
 
 from fcis.core.errors import InputError
-from fcis.data.formats.cityscapes import is_cityscapes, read_cityscapes
+from fcis.data.checks.check import refuse
+from fcis.data.formats.cityscapes import is_cityscapes, raw_cityscapes
+
+
+def read_cityscapes(*arguments, **options):
+    return refuse(raw_cityscapes(*arguments, **options))
 
 
 @pytest.fixture

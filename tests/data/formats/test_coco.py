@@ -358,7 +358,7 @@ def test_one_empty_object_in_100_000_is_left_out_with_a_warning(tmp_path, monkey
 
     path = simple(tmp_path, change)
     refused(path, r"annotation 50 .*whose width or height is not positive; correct or remove")
-    monkeypatch.setattr("fcis.data.formats.coco._TOLERATED_EMPTY", 1 / 50)
+    monkeypatch.setattr("fcis.data.checks.limits.TOLERATED_EMPTY", 1 / 50)
     with pytest.warns(
         UserWarning, match=r"1 of 50 annotations are left out; the first: annotation 50"
     ):

@@ -6,7 +6,13 @@ import pytest
 from PIL import Image
 
 from fcis.core.errors import InputError
-from fcis.data.formats.coco_root import coco_splits, read_coco_root
+from fcis.data.checks.check import refuse
+from fcis.data.formats.coco_root import coco_splits, raw_coco_root
+
+
+def read_coco_root(*arguments, **options):
+    return refuse(raw_coco_root(*arguments, **options))
+
 
 SQUARE = [[1, 1, 5, 1, 5, 4, 1, 4]]
 

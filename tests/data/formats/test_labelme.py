@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 from fcis.core.errors import InputError
-from fcis.data.formats.labelme import is_labelme, labelme_files, read_labelme
+from fcis.data.checks.check import refuse
+from fcis.data.formats.labelme import is_labelme, labelme_files, raw_labelme
+
+
+def read_labelme(*arguments, **options):
+    return refuse(raw_labelme(*arguments, **options))
+
 
 SQUARE = {"label": "cell", "points": [[2, 1], [6, 1], [6, 4], [2, 4]], "shape_type": "polygon"}
 DEBRIS = SQUARE | {"label": "debris"}
@@ -79,7 +85,10 @@ def test_listed_classes(write, tmp_path, place):
     assert [(c.id, c.name) for c in data.categories] == [(1, "debris"), (2, "cell")]
     assert data.images[0].annotations[0].category_id == 2
     write("a", SQUARE | {"label": "cel"})
-    with pytest.raises(InputError, match=r"a\.json: the label 'cel' is not in .*labels\.txt; add"):
+    with pytest.raises(
+        InputError,
+        match=r"a\.json: shape number 1 \('cel'\) has a label that is not in .*labels\.txt; add",
+    ):
         read_labelme(folder)
 
 

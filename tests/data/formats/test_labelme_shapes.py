@@ -2,14 +2,16 @@
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fcis.core.errors import InputError
 from fcis.core.masks import mask_from_rle
+from fcis.data.checks.faults import FAR_POLYGON
+from fcis.data.checks.object_check import check_object
 from fcis.data.dataset import Polygons
 from fcis.data.formats.labelme_shapes import join_shapes, read_shape
 
@@ -32,6 +34,10 @@ def join(*entries, size=(10, 12)):
     return join_shapes(shapes, size, id="x/1", category_id=3)
 
 
+def annotation(*entries, size=(10, 12)):
+    return check_object(join(*entries, size=size), 3, size).annotation
+
+
 def pixels(found):
     return mask_from_rle(found.rle)
 
@@ -46,7 +52,7 @@ def pixels(found):
     ],
 )
 def test_polygons_and_rectangles(entry):
-    found = join(entry)
+    found = annotation(entry)
     expected = np.zeros((10, 12), dtype=bool)
     expected[1:4, 2:6] = True
     np.testing.assert_array_equal(pixels(found), expected)
@@ -55,40 +61,40 @@ def test_polygons_and_rectangles(entry):
 
 
 def test_a_circle():
-    found = join(shape([[50, 40], [80, 40]], "circle"), size=(100, 120))
+    found = annotation(shape([[50, 40], [80, 40]], "circle"), size=(100, 120))
     rows, columns = np.mgrid[:100, :120] + 0.5
     disc = (columns - 50) ** 2 + (rows - 40) ** 2 <= 30**2
     assert np.count_nonzero(disc ^ pixels(found)) <= 0.01 * disc.sum()
 
 
 def test_a_circle_may_pass_the_border():
-    found = join(shape([[0, 5], [4, 5]], "circle"))
+    found = annotation(shape([[0, 5], [4, 5]], "circle"))
     assert found.box[0] == 0 and found.area < 0.6 * np.pi * 16
 
 
 def test_a_mask():
     bits = np.array([[1, 0, 1], [1, 1, 1]], dtype=bool)
-    found = join(shape([[4, 2], [6, 3]], "mask", mask=png(bits)))
+    found = annotation(shape([[4, 2], [6, 3]], "mask", mask=png(bits)))
     np.testing.assert_array_equal(pixels(found)[2:4, 4:7], bits)
     assert found.area == 5
 
 
 def test_parts_of_one_object():
     bits = np.ones((2, 2), dtype=bool)
-    found = join(
+    found = annotation(
         shape(), shape([[9, 7], [11, 7], [11, 9]]), shape([[5, 3], [6, 4]], "mask", mask=png(bits))
     )
-    assert found.area == 12 + pixels(join(shape([[9, 7], [11, 7], [11, 9]]))).sum() + 3
+    assert found.area == 12 + pixels(annotation(shape([[9, 7], [11, 7], [11, 9]]))).sum() + 3
 
 
 def test_only_outlines_stay_outlines():
-    found = join(shape(), shape([[9, 7], [11, 7], [11, 9]]))
+    found = annotation(shape(), shape([[9, 7], [11, 7], [11, 9]]))
     assert len(found.mask.parts) == 2
 
 
 def test_crowds():
-    assert not join(shape(flags={})).is_crowd
-    assert join(shape(flags={"crowd": True})).is_crowd
+    assert not annotation(shape(flags={})).is_crowd
+    assert annotation(shape(flags={"crowd": True})).is_crowd
 
 
 @pytest.mark.parametrize(
@@ -100,7 +106,7 @@ def test_crowds():
     ],
 )
 def test_no_pixel(entry):
-    assert join(entry) is None
+    assert annotation(entry) is None
 
 
 @pytest.mark.parametrize(
@@ -123,8 +129,12 @@ def test_no_pixel(entry):
     ],
 )
 def test_bad_shapes(entry, message):
-    with pytest.raises(InputError, match=r"^x\.json: shape number 4.*" + message):
-        read_shape(PATH, 4, entry)
+    shapes = [read_shape(PATH, 4, entry)]
+    raw = join_shapes(shapes, (10, 12), id="x/4", category_id=3)
+    (problem,) = raw.problems
+    assert re.search(message, f"{raw.where} {problem.text}; {problem.remedy}")
+    assert raw.where.startswith("x.json: shape number 4")
+    assert check_object(raw, 3, (10, 12)).annotation is None
 
 
 @pytest.mark.parametrize(
@@ -136,7 +146,7 @@ def test_bad_shapes(entry, message):
     ],
 )
 def test_outside_the_image(entry):
-    with pytest.raises(
-        InputError, match=r"number 1 \('cell'\) lies outside the image of 12 x 10 pixels \(width"
-    ):
-        join(entry)
+    raw = join(entry)
+    (problem,) = raw.problems
+    assert (raw.where, problem.kind) == ("x.json: shape number 1 ('cell')", FAR_POLYGON)
+    assert problem.text == "lies outside the image of 12 x 10 pixels (width x height)"

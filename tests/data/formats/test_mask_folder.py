@@ -9,12 +9,22 @@ from PIL import Image
 
 from fcis.core.errors import InputError
 from fcis.core.masks import mask_from_rle
+from fcis.data.checks.check import refuse
 from fcis.data.formats.mask_folder import (
     is_map_folder,
     is_object_folder,
-    read_map_folder,
-    read_object_folder,
+    raw_map_folder,
+    raw_object_folder,
 )
+
+
+def read_map_folder(*arguments, **options):
+    return refuse(raw_map_folder(*arguments, **options))
+
+
+def read_object_folder(*arguments, **options):
+    return refuse(raw_object_folder(*arguments, **options))
+
 
 IDS = np.array([[0, 0, 300, 300], [5, 5, 0, 300], [5, 0, 0, 0]], dtype=np.uint16)
 TWO_PIECES = np.array([[255, 0, 255, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=np.uint8)

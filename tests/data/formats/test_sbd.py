@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from fcis.core.errors import InputError
-from fcis.data.formats.sbd import read_sbd, sbd_root
+from fcis.data.checks.check import refuse
+from fcis.data.formats.sbd import raw_sbd, sbd_root
+
+
+def read_sbd(*arguments, **options):
+    return refuse(raw_sbd(*arguments, **options))
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 import pytest
 
 from fcis.core.errors import InputError
-from fcis.data.dataset import Category, Dataset
+from fcis.data.checks.raw import RawDataset
+from fcis.data.dataset import Category
 from fcis.data.formats import table
 from fcis.data.formats.table import FORMATS, Format, open_format
 
@@ -13,7 +14,7 @@ def calls(monkeypatch):
 
     def reader(*path_and_split, **options):
         noted.append((path_and_split, options))
-        return Dataset(name="d", categories=(Category(id=1, name="cell"),), images=())
+        return RawDataset(name="d", categories=(Category(id=1, name="cell"),), images=())
 
     rows = (
         Format(

@@ -7,8 +7,14 @@ import pytest
 from PIL import Image
 
 from fcis.core.errors import InputError
-from fcis.core.masks import mask_from_rle
-from fcis.data.formats.voc import annotations_of_maps, read_voc, voc_root
+from fcis.core.masks import mask_from_rle, rle_area, rle_box
+from fcis.data.checks.check import refuse
+from fcis.data.checks.faults import UNKNOWN_CATEGORY
+from fcis.data.formats.voc import objects_of_maps, raw_voc, voc_root
+
+
+def read_voc(*arguments, **options):
+    return refuse(raw_voc(*arguments, **options))
 
 
 @pytest.fixture
@@ -48,21 +54,25 @@ def test_splits(root):
 def test_an_objects_class_is_that_of_most_of_its_pixels():
     objects = np.array([[1, 1, 1, 255], [1, 1, 2, 255]])
     classes = np.array([[7, 7, 0, 255], [3, 255, 20, 255]])
-    first, second = annotations_of_maps(objects, classes, "x", Path("x.png"))
-    assert (first.id, first.category_id, first.area) == ("x/1", 7, 5)
-    assert (second.id, second.category_id, second.box) == ("x/2", 20, (2, 1, 3, 2))
+    first, second = objects_of_maps(objects, classes, "x", Path("x.png"))
+    assert (first.id, first.category_id, rle_area(first.segmentation)) == ("x/1", 7, 5)
+    assert (second.id, second.category_id) == ("x/2", 20)
+    assert rle_box(second.segmentation) == (2, 1, 3, 2)
 
 
 def test_nothing_but_void_is_no_object():
     void = np.full((2, 2), 255)
-    assert annotations_of_maps(void, void, "x", Path("x.png")) == ()
+    assert list(objects_of_maps(void, void, "x", Path("x.png"))) == []
 
 
 @pytest.mark.parametrize("value", [0, 255, 21])
 def test_an_object_without_a_class(value):
     classes = np.full((2, 2), value)
-    with pytest.raises(InputError, match=rf"x\.png: object 3 lies on the class values {value}; a"):
-        annotations_of_maps(np.full((2, 2), 3), classes, "x", Path("x.png"))
+    (raw,) = objects_of_maps(np.full((2, 2), 3), classes, "x", Path("x.png"))
+    (problem,) = raw.problems
+    assert (raw.where, problem.kind) == ("x.png: object 3", UNKNOWN_CATEGORY)
+    assert problem.text == f"lies on the class values {value}"
+    assert problem.remedy == "a class is 1 to 20: correct the map of classes"
 
 
 @pytest.mark.parametrize("folder", ["SegmentationClass", "SegmentationObject"])

@@ -6,11 +6,11 @@ import yaml
 from PIL import Image
 
 from fcis.core.masks import mask_from_rle, rle_from_polygons
-from fcis.data.dataset import Category, Dataset, FileSource, ImageRecord, Polygons
-from fcis.data.formats.annotate import annotation_of_polygons
+from fcis.data.checks.check import refuse
+from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord, Polygons
 from fcis.data.formats.copied_images import output_names
 from fcis.data.formats.write_yolo import write_yolo
-from fcis.data.formats.yolo import read_yolo
+from fcis.data.formats.yolo import raw_yolo
 
 
 def test_files(difficult, tmp_path):
@@ -48,7 +48,9 @@ def test_points_come_back_as_they_were(value, tmp_path):
     """The COCO API rounds to fifths of a pixel: a tie must not fall to the other side."""
     points = np.array([value, 0.1, 600.3, 10.5, 20.9, value * 0.7])
     polygons = Polygons(parts=(points,), height=479, width=641)
-    annotation = annotation_of_polygons(polygons, id=1, category_id=1)
+    annotation = Annotation(
+        id=1, category_id=1, box=(0.0, 0.0, 641.0, 479.0), mask=polygons, area=1.0
+    )
     Image.new("RGB", (641, 479)).save(tmp_path / "x.png")
     image = ImageRecord(
         id=1,
@@ -59,6 +61,6 @@ def test_points_come_back_as_they_were(value, tmp_path):
         annotations=(annotation,),
     )
     data = Dataset(name="x", categories=(Category(id=1, name="a"),), images=(image,))
-    again = read_yolo(write_yolo(data, ["x.png"], tmp_path / "out"), None)
+    again = refuse(raw_yolo(write_yolo(data, ["x.png"], tmp_path / "out"), None))
     np.testing.assert_allclose(again.images[0].annotations[0].mask.parts[0], points, atol=1e-6)
     assert again.images[0].annotations[0].rle == annotation.rle

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 from fcis.core.errors import InputError
+from fcis.data.checks.check import FaultsFound
 from fcis.data.checks.short_check import check_apart, check_categories_used, check_files
 from fcis.data.dataset import Dataset
 from fcis.data.source import open_dataset
@@ -16,14 +17,12 @@ def open_for_training(data: str, images_dir: Path | None) -> Dataset:
     """Return the dataset that a DATA argument names.
 
     Raises:
-        InputError: it cannot be read; if it is an annotation file, with how to see all its faults.
+        InputError: it cannot be read, or has a fault; then with how to see all of them.
     """
     try:
         return open_dataset(data, images_dir)
-    except InputError as error:
-        if data.lower().endswith(".json") and os.path.isfile(data):
-            raise InputError(f"{error}; {_command(data, images_dir)}") from None
-        raise
+    except FaultsFound as error:
+        raise InputError(f"{error}; {_command(data, images_dir)}") from None
 
 
 def check_before_training(

@@ -1,13 +1,13 @@
 """The faults that a dataset can have, each with how bad it is and what helps.
 
-An error is what the readers refuse, or what makes training learn something wrong; a warning is
-what deserves a look; a note is good to know. What is found in a dataset is a `Finding`.
+An error is what reading refuses, or what makes training learn something wrong; a warning is what
+deserves a look; a note is good to know. What is wrong with a thing is a `Problem`, and that
+problem in its place a `Finding`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from fcis.core.coco_types import ImageId
 
@@ -17,99 +17,122 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 LOOK = "look at it with `fcis data preview`"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of fault.
 
     Attributes:
-        name: a short name for reports.
         severity: how bad it is.
+        name: a short name for reports.
         meaning: what all findings of the kind have in common.
         remedy: what a person does about it.
     """
 
-    name: str
     severity: Severity
+    name: str
     meaning: str
     remedy: str
 
 
-class Issue(NamedTuple):
-    """A fault of a thing that is not named yet: what it does or has, and what a repair does."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A corrected copy has the thing as it is."""
+
+    def __str__(self) -> str:
+        return "left as it is"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A corrected copy has the thing repaired; `how` says how."""
+
+    how: str
+
+    def __str__(self) -> str:
+        return self.how
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A corrected copy lacks the thing; `more` says what else goes, or stays."""
+
+    more: str = ""
+
+    def __str__(self) -> str:
+        return f"dropped{self.more}"
+
+
+Fix = Kept | Changed | Dropped
+
+
+def dropped_with(count: int, of_it: str = "its {}") -> Dropped:
+    """Return that a thing is dropped with a number of annotations, if there are any."""
+    what = of_it.format(f"{count} annotation{'s' * (count != 1)}")
+    return Dropped(f" with {what}" if count else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a thing that is not named yet.
+
+    Attributes:
+        kind: of the fault.
+        text: what the thing does or has; completes the sentence that begins with its place.
+        remedy: what a person does about this one; empty: what helps with the kind.
+        fix: what a corrected copy does about it.
+        is_empty: no more is wrong than that an object has no pixel.
+    """
 
     kind: Kind
     text: str
-    repair: str
+    remedy: str = ""
+    fix: Fix = Dropped()  # it is frozen
+    is_empty: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One fault of a dataset.
 
     Attributes:
-        kind: of the fault.
-        where: the thing that has it, by all its names.
-        text: what the thing does or has; completes the sentence that begins with `where`.
-        repair: what a corrected copy does about it.
+        where: the thing that has it, by its file and all its names.
+        problem: what is wrong with it.
         image_id: the image, if it is one's fault.
         file_name: of the image; empty if it is not known.
         annotation_id: the annotation, if it is one's fault.
     """
 
-    kind: Kind
     where: str
-    text: str
-    repair: str
+    problem: Problem
     image_id: ImageId | None = None
     file_name: str = ""
     annotation_id: ImageId | None = None
 
     def __str__(self) -> str:
-        return f"{self.where} {self.text}"
+        return f"{self.where} {self.problem.text}"
 
     @property
-    def is_loss(self) -> bool:
-        """Return whether a corrected copy lacks something because of it."""
-        return "dropped" in self.repair
+    def kind(self) -> Kind:
+        """Return the kind of the fault."""
+        return self.problem.kind
+
+    @property
+    def fix(self) -> Fix:
+        """Return what a corrected copy does about it."""
+        return self.problem.fix
+
+    @property
+    def refusal(self) -> str:
+        """Return the sentence with the remedy."""
+        return f"{self}; {self.problem.remedy or self.kind.remedy}"
 
 
-def image_finding(issue: Issue, image_id: object, file_name: object) -> Finding:
-    """Return a fault of an image, of which not all names may be usable."""
-    known = file_name if isinstance(file_name, str) else ""
-    return Finding(
-        kind=issue.kind,
-        where=f"image {image_id!r}" + (f" ({known})" if known else ""),
-        text=issue.text,
-        repair=issue.repair,
-        image_id=image_id if isinstance(image_id, int | str) else None,
-        file_name=known,
-    )
+def place_of(image_id: object, file_name: str) -> str:
+    """Return the place of an image that is known by its id and, perhaps, its file."""
+    return f"image {image_id!r}" + (f" ({file_name})" if file_name else "")
 
 
-def annotation_finding(
-    issue: Issue, annotation_id: object, image_id: object, file_name: str
-) -> Finding:
-    """Return a fault of an annotation; without a file name its image is not known."""
-    image = f" (image {image_id!r}, {file_name})" if file_name else ""
-    return Finding(
-        kind=issue.kind,
-        where=f"annotation {annotation_id!r}{image}",
-        text=issue.text,
-        repair=issue.repair,
-        image_id=image_id if isinstance(image_id, int | str) else None,
-        file_name=file_name,
-        annotation_id=annotation_id if isinstance(annotation_id, int | str) else None,
-    )
-
-
-def _of(severity: Severity, name: str, meaning: str, remedy: str) -> Kind:
-    return Kind(name=name, severity=severity, meaning=meaning, remedy=remedy)
-
-
-_Make = Callable[[str, str, str], Kind]
-_error: _Make = partial(_of, "error")
-_warning: _Make = partial(_of, "warning")
-_note: _Make = partial(_of, "note")
+_error, _warning, _note = (partial(Kind, severity) for severity in SEVERITIES)
 
 BAD_IMAGE = _error(
     "bad-image",
@@ -181,8 +204,8 @@ BAD_BOX = _error(
 )
 NO_MASK = _error(
     "no-mask",
-    "annotations without a mask",
-    "add the outlines: boxes alone are not enough",
+    "objects without a mask",
+    "add the outlines or pictures: boxes alone are not enough",
 )
 BAD_POLYGON = _error(
     "bad-polygon",
@@ -209,10 +232,12 @@ FAR_POLYGON = _error(
 EMPTY_MASK = _error("empty-mask", "masks without a pixel", "remove the annotations")
 RLE_SIZE = _error(
     "rle-size",
-    "run-length encodings of another size than their image",
-    "encode them as [height, width] of the image that the file shows",
+    "encodings and pictures of masks of another size than their image",
+    "make them as large as the image that the file shows",
 )
-DAMAGED_RLE = _error("damaged-rle", "run-length encodings that do not add up", "export them again")
+DAMAGED_RLE = _error(
+    "damaged-rle", "encodings and pictures of masks that cannot be read", "export them again"
+)
 BAD_AREA = _error(
     "bad-area",
     "areas that are not positive numbers",

@@ -4,13 +4,15 @@ Nothing is raised for bad files; they are what is looked for.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from fcis.core.errors import InputError
+from fcis.data.checks.faults import MISSING_FILE, UNREADABLE_FILE, Problem
+from fcis.data.checks.raw import problem_of
 from fcis.data.dataset import FileSource, ImageSource
 from fcis.imaging.reading import image_size, read_image
 
@@ -28,37 +30,33 @@ class ImageFacts:
         stored: (height, width) before the file's EXIF rotation.
         orientation: the EXIF orientation that is applied in reading, 1 for none.
         is_deep: 16 bits or floats, which are scaled in reading.
-        is_missing: there is no file.
-        problem: why it cannot be read; empty if it can.
+        problem: why it cannot be read; None if it can.
     """
 
     size: tuple[int, int] | None = None
     stored: tuple[int, int] | None = None
     orientation: int = 1
     is_deep: bool = False
-    is_missing: bool = False
-    problem: str = ""
+    problem: Problem | None = None
 
 
-def look_at_all(sources: Sequence[ImageSource | None]) -> Iterator[ImageFacts]:
-    """Yield what each image is, decoding one after the other; no source is a missing file."""
-    for source in sources:
-        yield ImageFacts(is_missing=True) if source is None else look_at(source)
-
-
-def look_at(source: ImageSource) -> ImageFacts:
-    """Return what one image is, having decoded all of it."""
+def look_at(source: ImageSource, *, is_quick: bool = False) -> ImageFacts:
+    """Return what one image is, having decoded all of it, or only read its file's header."""
     if isinstance(source, FileSource) and not source.path.is_file():
-        return ImageFacts(is_missing=True, problem=f"has no file {source.path}")
+        return ImageFacts(problem=Problem(MISSING_FILE, f"has no file {source.path}"))
     try:
         if not isinstance(source, FileSource):
             height, width, _ = source.read().shape
             return ImageFacts(size=(height, width), stored=(height, width))
+        if is_quick:
+            # Pillow decodes a PNG to look for EXIF behind its pixels; PNGs are hardly ever turned
+            is_png = source.path.suffix.lower() == ".png"
+            return ImageFacts(size=image_size(source.path, exif=not is_png))
         height, width, _ = read_image(source.path, max_pixels=source.max_pixels).shape
         stored = image_size(source.path, exif=False)
     except InputError as error:
-        reason = str(error).removeprefix(f"{source}: ").partition("; ")[0]
-        return ImageFacts(problem=f"cannot be read: {reason}")
+        problem = problem_of(error, source, UNREADABLE_FILE)
+        return ImageFacts(problem=replace(problem, text=f"cannot be read: {problem.text}"))
     orientation, is_deep = _header(source)
     return ImageFacts(size=(height, width), stored=stored, orientation=orientation, is_deep=is_deep)
 

@@ -1,18 +1,18 @@
-"""One annotation's mask, as JSON holds it -> what is wrong with it, and a mask without that.
+"""One object's mask, as a file holds it -> what is wrong with it, and a mask without that.
 
-Every fault is found, not only the first. Texts complete a sentence that begins with the
-annotation. Nothing is raised for bad values; they are what is looked for.
+Every fault is found, not only the first, and nothing is raised. Texts complete a sentence that
+begins with the object. Outlines stay outlines; encoding them all takes longer than all the rest.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
-from PIL import Image
+from jaxtyping import Float64
 
-from fcis.core.masks import RLE, mask_from_rle, rle_area, rle_from_mask, rle_from_polygons
+from fcis.core.masks import RLE, rle_area, rle_from_counts
+from fcis.data.checks import limits
 from fcis.data.checks.faults import (
     BAD_POLYGON,
     DAMAGED_RLE,
@@ -26,168 +26,206 @@ from fcis.data.checks.faults import (
     OUTSIDE_MASK,
     RLE_SIZE,
     SHORT_POLYGON,
-    Issue,
+    Changed,
+    Dropped,
+    Problem,
 )
-from fcis.data.formats.coco_masks import Problem, is_number, read_mask
+from fcis.data.dataset import Polygons
+from fcis.data.formats.json_values import is_flat, whole_number
 
-DROPPED = "dropped"
+_REMOVED = Changed("outline removed")
+_NOT_FINITE = Problem(NAN_COORDINATES, "has a polygon with NaN or infinite values")
+_NO_PIXEL = Problem(
+    EMPTY_MASK, "has a mask without a pixel", "remove the annotation", is_empty=True
+)
+_Points = Float64[np.ndarray, " _"]  # x0, y0, x1, y1, ...; their lengths differ
+_Extent = tuple[float, float, float, float]  # x0, y0, x1, y1
 
-_Points = Float64[np.ndarray, "_ 2"]  # outlines of one object differ in length
-_BORDER_TOLERANCE = 1.0  # px; tools differ in whether the last pixel ends at width or width - 1
-_UNIT = 1.001  # fractions may pass 1 by rounding
+
+class MaskCheck(NamedTuple):
+    """What came of a mask: one that can be used, None if there is none, and what was wrong."""
+
+    mask: RLE | Polygons | None
+    problems: Sequence[Problem] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaskCheck:
-    """What came of a mask.
+def check_mask(segmentation: object, height: int, width: int, *, is_quick: bool) -> MaskCheck:
+    """Return what is wrong with a mask of an image of that size, and a good one in its place.
 
-    Attributes:
-        segmentation: the mask for a corrected copy; what was given if that is good.
-        rle: the same encoded; None if the annotation must be dropped.
-        issues: what was wrong.
+    Args:
+        segmentation: outlines or an encoding, see `RawObject`.
+        height: of the image.
+        width: of the image.
+        is_quick: look only for what no training could use.
     """
-
-    segmentation: object
-    rle: RLE | None
-    issues: tuple[Issue, ...] = ()
-
-
-def check_mask(segmentation: object, height: int, width: int) -> MaskCheck:
-    """Return what is wrong with a mask of an image of that size, and a good one in its place."""
     if isinstance(segmentation, dict):
-        return _check_rle(cast(Mapping[str, object], segmentation), height, width)
+        mask = _encoded(segmentation, height, width)
+        return MaskCheck(None, (mask,)) if isinstance(mask, Problem) else MaskCheck(mask)
     if not isinstance(segmentation, list) or not segmentation:
-        return _lost(segmentation, [Issue(NO_MASK, "has no 'segmentation'", DROPPED)])
-    return _check_polygons(segmentation, height, width)
-
-
-def rescaled(segmentation: object, stated: tuple[int, int], size: tuple[int, int]) -> object:
-    """Return a mask of an image of one (height, width) for the same image of another.
-
-    What cannot be read as a mask of the first size is returned as it is.
-    """
-    factors = (size[1] / stated[1], size[0] / stated[0])
-    if isinstance(segmentation, list):
-        return [_scaled(part, factors) if _is_flat(part) else part for part in segmentation]
-    try:
-        mask = read_mask("", segmentation, *stated)
-    except Problem:
-        return segmentation
-    bits = Image.fromarray(mask_from_rle(cast(RLE, mask)))
-    resized = bits.resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return _json_rle(np.asarray(resized, dtype=bool))
-
-
-def numbers_of(part: object) -> Sequence[float]:
-    """Return the finite numbers of an outline, none if it is something else."""
-    if not _is_flat(part):
-        return ()
-    return [float(v) for v in cast(list[float], part) if is_number(v)]
-
-
-def _lost(segmentation: object, issues: Sequence[Issue]) -> MaskCheck:
-    return MaskCheck(segmentation=segmentation, rle=None, issues=tuple(issues))
-
-
-def _check_rle(segmentation: Mapping[str, object], height: int, width: int) -> MaskCheck:
-    """Check a run-length encoding; there is no repair."""
-    try:
-        mask = read_mask("", segmentation, height, width)
-    except Problem as problem:
-        kind = EMPTY_MASK if problem.is_empty else DAMAGED_RLE
-        if segmentation.get("size") != [height, width]:
-            kind = RLE_SIZE
-        text = str(problem).partition(";")[0].strip()
-        return _lost(segmentation, [Issue(kind, text, DROPPED)])
-    return MaskCheck(segmentation=segmentation, rle=cast(RLE, mask))
-
-
-def _check_polygons(segmentation: list[object], height: int, width: int) -> MaskCheck:
-    """Check outlines: first their form, then where they are, then what they enclose."""
-    issues: list[Issue] = []
-    if _is_flat(segmentation):
-        issues.append(Issue(BAD_POLYGON, "has an outline outside of a list", "put into a list"))
+        text, remedy = "has no 'segmentation'", "masks are needed, boxes alone are not enough"
+        return MaskCheck(None, (Problem(NO_MASK, text, remedy),))
+    problems: list[Problem] = []
+    if isinstance(segmentation[0], int | float) and is_flat(segmentation):
+        problems.append(_not_polygons(Changed("put into a list")))
         segmentation = [segmentation]
-    parts: list[_Points] = []
-    for part in segmentation:
-        issue = _form_of(part)
-        if issue is None:
-            parts.append(np.array(part, dtype=np.float64).reshape(-1, 2))
-        else:
-            issues.append(issue)
-    if any(issue.repair == DROPPED for issue in issues):
-        return _lost(segmentation, issues)
-    if parts and _is_normalised(parts, height, width):
-        parts = [part * (width, height) for part in parts]
+    parts, extents = _polygons(segmentation, problems, is_quick=is_quick)
+    if not is_quick and parts and _is_normalised(extents, height, width):
         text = f"has all its coordinates within 0..1 in an image of {width} x {height} pixels"
-        issues.append(Issue(NORMALISED_POLYGON, text, "multiplied by the image's size"))
-    placed, more = _placed(parts, height, width)
-    issues += more
-    if placed is None:
-        return _lost(segmentation, issues)
-    return _enclosed(segmentation, placed, issues, height, width)
+        fix = Changed("multiplied by the image's size")
+        problems.append(Problem(NORMALISED_POLYGON, text, fix=fix))
+        parts = [part * np.tile([width, height], len(part) // 2) for part in parts]
+        extents = [_extent(part) for part in parts]
+    parts, extents = _placed(parts, extents, (height, width), problems, is_quick=is_quick)
+    if problems and any(isinstance(problem.fix, Dropped) for problem in problems):
+        return MaskCheck(None, problems)
+    polygons = Polygons(parts=tuple(parts), height=height, width=width)
+    if _is_empty(polygons, extents):
+        text = "has outlines without a pixel of the image in them"
+        problems.append(Problem(EMPTY_MASK, text, "remove the annotation", is_empty=True))
+        return MaskCheck(None, problems)
+    return MaskCheck(polygons, problems)
 
 
-def _form_of(part: object) -> Issue | None:
-    """Return what is wrong with the values of one outline.
+def _not_polygons(fix: Changed | Dropped) -> Problem:
+    text = "has a 'segmentation' that is not a list of polygons, each a list of numbers"
+    return Problem(BAD_POLYGON, text, fix=fix)
 
-    An outline without an area can be left out of an object. A damaged one cannot: the object
-    would lose a part.
+
+def _polygons(
+    segmentation: Iterable[object], problems: list[Problem], *, is_quick: bool
+) -> tuple[list[_Points], list[_Extent]]:
+    """Return the outlines that are some, with their extents, noting what is wrong with others.
+
+    One without an area can be left out of an object. A damaged one cannot: the object would lose
+    a part.
     """
-    if not _is_flat(part):
-        return Issue(BAD_POLYGON, f"has the outline {_short(part)}", DROPPED)
-    values = cast(list[float], part)
-    if not all(map(is_number, values)):
-        return Issue(NAN_COORDINATES, "has an outline with NaN or infinite values", DROPPED)
-    if len(values) % 2:
-        return Issue(ODD_POLYGON, f"has an outline of {len(values)} values", DROPPED)
-    if len(values) < 6:
-        text = f"has an outline of {len(values) // 2} point{'s' * (len(values) != 2)}"
-        return Issue(SHORT_POLYGON, text, "outline removed")
-    return None
+    parts: list[_Points] = []
+    extents: list[_Extent] = []
+    for part in segmentation:
+        points = _points(part, is_quick=is_quick)
+        if isinstance(points, Problem):
+            problems.append(points)
+        elif len(points) % 2:
+            text = f"has a polygon of an odd number of values ({len(points)})"
+            problems.append(Problem(ODD_POLYGON, text, "use x, y pairs"))
+        elif len(points) < limits.FEWEST_VALUES:
+            text = f"has a polygon of {len(points) // 2} points"
+            remedy = "it takes 3 or more: correct or remove it"
+            problems.append(Problem(SHORT_POLYGON, text, remedy, _REMOVED))
+        else:
+            extent = _extent(points)
+            if isfinite(sum(extent)):
+                parts.append(points)
+                extents.append(extent)
+            else:  # null is NaN to numpy
+                is_null = isinstance(part, list) and None in part
+                problems.append(_not_polygons(Dropped()) if is_null else _NOT_FINITE)
+    return parts, extents
+
+
+def _points(part: object, *, is_quick: bool) -> _Points | Problem:
+    """Return the values of one outline, or why they are none."""
+    if isinstance(part, np.ndarray):
+        return part
+    if isinstance(part, list) and (is_quick or is_flat(part)):
+        try:
+            points = np.array(part, dtype=np.float64)
+        except OverflowError:
+            return _NOT_FINITE
+        except (TypeError, ValueError):
+            return _not_polygons(Dropped())
+        if points.ndim == 1:
+            return points
+    return _not_polygons(Dropped())
+
+
+def _extent(points: _Points) -> _Extent:
+    """Return the box (x0, y0, x1, y1) around a polygon."""
+    x, y = points[0::2], points[1::2]
+    low, high = np.minimum.reduce, np.maximum.reduce
+    return float(low(x)), float(low(y)), float(high(x)), float(high(y))
 
 
 def _placed(
-    parts: Sequence[_Points], height: int, width: int
-) -> tuple[list[_Points] | None, list[Issue]]:
-    """Return outlines cut to the image, None where they are too far away to be trusted."""
-    issues: list[Issue] = []
-    placed: list[_Points] = []
-    for part in parts:
-        (x0, y0), (x1, y1) = part.min(axis=0).tolist(), part.max(axis=0).tolist()
-        passes = max(-x0, -y0, x1 - width, y1 - height)
-        extent = f"from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g}) in an image of {width} x {height}"
-        # the limits of the reader
-        if x0 < -width or y0 < -height or x1 > 2 * width or y1 > 2 * height:
-            return None, [Issue(FAR_POLYGON, f"has an outline {extent}", DROPPED)]
-        if _is_line(part):
-            issues.append(Issue(FLAT_POLYGON, f"has a flat outline {extent}", "outline removed"))
-        elif passes > _BORDER_TOLERANCE:
-            issues.append(Issue(OUTSIDE_MASK, f"has an outline {extent}", "cut at the border"))
-            part = _clipped(part, height, width)
-            placed += [part] if len(part) >= 3 and not _is_line(part) else []
-        else:
-            placed.append(part)
-    return placed, issues
-
-
-def _enclosed(
-    segmentation: list[object],
     parts: Sequence[_Points],
-    issues: list[Issue],
-    height: int,
-    width: int,
-) -> MaskCheck:
-    """Return the outcome for outlines in their place."""
-    good = [part.reshape(-1).tolist() for part in parts]
-    rle = rle_from_polygons(good, height, width) if good else None
-    if rle is None or rle_area(rle) == 0:
-        text = "has outlines without a pixel of the image in them"
-        return _lost(segmentation, [*issues, Issue(EMPTY_MASK, text, DROPPED)])
-    return MaskCheck(segmentation=good if issues else segmentation, rle=rle, issues=tuple(issues))
+    extents: Sequence[_Extent],
+    size: tuple[int, int],
+    problems: list[Problem],
+    *,
+    is_quick: bool,
+) -> tuple[list[_Points], list[_Extent]]:
+    """Return outlines that have an area and lie on the image, noting what was wrong with others."""
+    height, width = size
+    placed: list[_Points] = []
+    around: list[_Extent] = []
+    for part, extent in zip(parts, extents, strict=True):
+        x0, y0, x1, y1 = extent
+        far_x, far_y = limits.FAR * width, limits.FAR * height
+        if x0 < -far_x or y0 < -far_y or x1 > width + far_x or y1 > height + far_y:
+            text = (
+                f"has a polygon far outside the image of {width} x {height} (width x height), "
+                f"{_from_to(extent)}"
+            )
+            problems.append(Problem(FAR_POLYGON, text, "correct or remove the annotation"))
+            continue
+        if not is_quick and _is_line(part.reshape(-1, 2)):
+            text = f"has a flat polygon {_from_to(extent)}"
+            problems.append(Problem(FLAT_POLYGON, text, fix=_REMOVED))
+            continue
+        if not is_quick and max(-x0, -y0, x1 - width, y1 - height) > limits.OUTLINE_PASSES:
+            text = f"has a polygon {_from_to(extent)} in an image of {width} x {height}"
+            problems.append(Problem(OUTSIDE_MASK, text, fix=Changed("cut at the border")))
+            points = _clipped(part.reshape(-1, 2), height, width)
+            if len(points) < 3 or _is_line(points):
+                continue
+            part = points.ravel()
+            extent = _extent(part)
+        placed.append(part)
+        around.append(extent)
+    return placed, around
 
 
-def _clipped(points: _Points, height: int, width: int) -> _Points:
+def _from_to(extent: _Extent) -> str:
+    x0, y0, x1, y1 = extent
+    return f"from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g})"
+
+
+def _is_empty(polygons: Polygons, extents: Sequence[_Extent]) -> bool:
+    """Tell whether outlines enclose nothing, or no pixel of the image."""
+    is_inside, is_flat = True, True
+    twice_area, side = 0.0, 0.0
+    for points, (x0, y0, x1, y1) in zip(polygons.parts, extents, strict=True):
+        is_inside &= x0 >= 0 and y0 >= 0 and x1 <= polygons.width and y1 <= polygons.height
+        is_flat &= x0 == x1 or y0 == y1
+        # the shoelace formula; loops of opposite sense only lower it
+        x, y = points[0::2], points[1::2]
+        open_sum = x[:-1].dot(y[1:]) - y[:-1].dot(x[1:])
+        twice_area += abs(open_sum + x[-1] * y[0] - y[-1] * x[0])
+        side += max(x1 - x0, y1 - y0)
+    if is_flat:
+        return True  # though the COCO API would give a pixel to a point
+    is_thick = twice_area >= 2 * limits.THICK * side
+    return not (is_thick and is_inside) and rle_area(polygons.encode()) == 0
+
+
+def _is_normalised(extents: Sequence[_Extent], height: int, width: int) -> bool:
+    """Tell whether coordinates are fractions of the image."""
+    return min(height, width) > limits.UNITLESS_SIDE and all(
+        min(x0, y0) >= 0 and max(x1, y1) <= limits.UNIT for x0, y0, x1, y1 in extents
+    )
+
+
+def _is_line(points: Float64[np.ndarray, "_ 2"]) -> bool:
+    """Tell whether all points are on one line."""
+    arms = points - points[0]
+    longest = arms[np.abs(arms).sum(axis=1).argmax()]
+    cross = arms[:, 0] * longest[1] - arms[:, 1] * longest[0]
+    return bool((np.abs(cross) < limits.STRAIGHT).all())
+
+
+def _clipped(
+    points: Float64[np.ndarray, "_ 2"], height: int, width: int
+) -> Float64[np.ndarray, "_ 2"]:
     """Return what of a polygon is in the image, after Sutherland and Hodgman.
 
     A polygon that leaves the image and comes back stays one, joined along the border.
@@ -204,37 +242,48 @@ def _clipped(points: _Points, height: int, width: int) -> _Points:
     return points
 
 
-def _is_line(points: _Points) -> bool:
-    """Return whether all points are on one line."""
-    arms = points - points[0]
-    longest = arms[np.abs(arms).sum(axis=1).argmax()]
-    cross = arms[:, 0] * longest[1] - arms[:, 1] * longest[0]
-    return bool((np.abs(cross) < 1e-9).all())
+def _encoded(segmentation: Mapping[str, object], height: int, width: int) -> RLE | Problem:
+    """Return the mask of a run-length encoding, compressed or not."""
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if size != [height, width]:
+        text = f"has an RLE of size {size!r}, but the image is [{height}, {width}] (height, width)"
+        return Problem(RLE_SIZE, text, "correct or remove the annotation")
+    if isinstance(counts, bytes):  # made by a reader
+        rle = RLE(size=[height, width], counts=counts)
+        return rle if rle_area(rle) else _NO_PIXEL
+    runs = None
+    if isinstance(counts, str):
+        runs = _decompressed(counts)
+    elif isinstance(counts, list) and all(whole_number(run) is not None for run in counts):
+        runs = [int(run) for run in counts]
+    if not runs or min(runs) < 0 or sum(runs) != height * width:
+        text = "has an RLE whose runs do not add up to the pixels of the image"
+        return Problem(DAMAGED_RLE, text, "export it again or remove the annotation")
+    if not any(runs[1::2]):
+        return _NO_PIXEL
+    if isinstance(counts, str):
+        return {"size": [height, width], "counts": counts.encode("ascii")}
+    return rle_from_counts(runs, height, width)
 
 
-def _is_normalised(parts: Sequence[_Points], height: int, width: int) -> bool:
-    """Return whether coordinates are fractions of the image; one of a few pixels cannot tell."""
-    values = np.concatenate(parts)
-    return min(height, width) > 2 and bool(values.min() >= 0 and values.max() <= _UNIT)
+def _decompressed(counts: str) -> list[int] | None:
+    """Return the runs of a compressed COCO encoding; None if it is not one.
 
-
-def _is_flat(part: object) -> bool:
-    """Return whether a JSON value is a list of numbers."""
-    return isinstance(part, list) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in part
-    )
-
-
-def _scaled(part: object, factors: tuple[float, float]) -> list[float]:
-    return [float(v) * factors[i % 2] for i, v in enumerate(cast(list[float], part))]
-
-
-def _json_rle(mask: Bool[np.ndarray, "height width"]) -> dict[str, object]:
-    """Return a mask as JSON holds it."""
-    rle = rle_from_mask(mask)
-    return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    Each run is 5 bits a character, lowest first, bit 5 saying that more follow, with the sign in
+    the last one's bit 4; from the fourth run on, what is stored is the difference from the run
+    before the last.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for code in counts.encode("utf-8"):
+        bits = code - 48
+        if not 0 <= bits < 64 or shift >= limits.LONGEST_RUN_BITS:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            runs.append(value + runs[-2] if len(runs) > 2 else value)
+            value = shift = 0
+    return None if shift else runs

@@ -1,123 +1,150 @@
-"""A dataset as a COCO file holds it, faults included: what is checked and repaired.
+"""A dataset as its files hold it, faults included: what readers return and one checker reads.
 
-Unlike `Dataset` it may contradict itself. Every format comes here, COCO files unread, others as
-what their reader made of them.
+Readers raise for what makes a whole file useless. What is wrong with one image or one object they
+note as a `Problem` of it, and what only `fcis.data.checks` can tell they leave as it stands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from fcis.core.coco_types import ImageId
 from fcis.core.errors import InputError
-from fcis.data.dataset import Annotation, Dataset, FileSource, ImageSource, Polygons
-from fcis.data.formats.coco import fullest, image_folders, load_document
-from fcis.data.source import open_dataset
+from fcis.data.checks.faults import Dropped, Finding, Kind, Problem, place_of
+from fcis.data.dataset import Category, Dataset, ImageRecord, ImageSource, Polygons
+
+Size = tuple[int, int]
+"""(height, width)"""
+Entry = Mapping[str, object]
+FormatName = Literal["coco", "yolo", "labelme", "masks"]
+
+
+class RawObject(NamedTuple):
+    """An object as it stands in its file.
+
+    Attributes:
+        where: its file and its name in it.
+        id: of its own.
+        category_id: of a category, or anything.
+        segmentation: outlines, lists or arrays of x0, y0, x1, y1, ... in pixels; or an encoding,
+            checked only if its counts are not bytes; or anything.
+        bbox: x, y, width and height; None if the format has none.
+        area: in pixels; None if the format has none.
+        is_crowd: 0 or 1, or anything.
+        problems: what the reader has met.
+        entry: all that a COCO file says of it.
+    """
+
+    where: str
+    id: ImageId
+    category_id: object
+    segmentation: object
+    bbox: object = None
+    area: object = None
+    is_crowd: object = 0
+    problems: tuple[Problem, ...] = ()
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawImage:
+    """An image as the dataset has it.
+
+    Attributes:
+        id: of its own.
+        file_name: in the dataset.
+        source: reads the pixels; None if the reader found none.
+        objects: gives those of the image, if it is of a size.
+        stated: its size, if the dataset says so.
+        where: what has the problems, if that is not the image itself.
+        problems: what the reader has met.
+        entry: all that a COCO file says of it.
+    """
+
+    id: ImageId
+    file_name: str
+    source: ImageSource | None
+    objects: Callable[[Size], Iterable[RawObject]] = lambda size: ()
+    stated: Size | None = None
+    where: str = ""
+    problems: tuple[Problem, ...] = ()
+    entry: Entry | None = None
+
+    @property
+    def place(self) -> str:
+        """Return its name for messages."""
+        return place_of(self.id, self.file_name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawDataset:
-    """The lists of a COCO file, whose entries may be anything.
+    """A set of images and categories as files hold it.
 
     Attributes:
-        name: how the user calls it.
-        document: the whole file.
-        images: its list of images.
-        annotations: its list of annotations.
-        categories: its list of categories.
-        sources: where the pixels of each image come from; None if it names no file.
+        name: a short name.
+        categories: those that can be used, in ascending order of their ids.
+        images: those that have an id and a name.
+        to: the format of a corrected copy.
+        only_read: what the format is called, if it is one that is not written.
+        prefix: begins what is said of a fault, where places do not name a file.
+        findings: what was wrong in lists.
+        document: the COCO file.
+        looked_in: the folders that images were looked for in, where no image says its own.
+        counts: of images, objects and categories in the files, where faults hide some.
+        empty: what objects without a pixel are called.
+        tolerated_empty: the part of the objects that may have no pixel.
     """
 
     name: str
-    document: Mapping[str, object]
-    images: Sequence[object]
-    annotations: Sequence[object]
-    categories: Sequence[object]
-    sources: tuple[ImageSource | None, ...]
+    categories: tuple[Category, ...]
+    images: Iterable[RawImage]
+    to: FormatName = "coco"
+    only_read: str = ""
+    prefix: str = ""
+    findings: tuple[Finding, ...] = ()
+    document: Entry | None = None
+    looked_in: tuple[Path, ...] = ()
+    counts: tuple[int, int, int] | None = None
+    empty: str = "objects without a pixel"
+    tolerated_empty: float = 1.0
 
 
-def open_raw(data: str, images_dir: str | Path | None = None) -> RawDataset:
-    """Return what a DATA argument names, as little checked as its format allows.
+class FileProblem(InputError):
+    """What is wrong with one file of many: the `InputError` of it, and the values it is made of."""
 
-    Args:
-        data: as for `open_dataset`.
-        images_dir: where the images of an annotation file lie, if not beside it.
-
-    Raises:
-        InputError: nothing that could be checked.
-    """
-    if not data.lower().endswith(".json"):
-        return from_dataset(open_dataset(data, images_dir), data)
-    path = Path(data)
-    document = load_document(path)
-    images, annotations, categories = (
-        _entries(path, document, key) for key in ("images", "annotations", "categories")
-    )
-    names = [
-        file_name(entry.get("file_name")) if isinstance(entry, dict) else None for entry in images
-    ]
-    folder = fullest(image_folders(path, images_dir), [name for name in names if name])
-    return RawDataset(
-        name=data,
-        document=document,
-        images=images,
-        annotations=annotations,
-        categories=categories,
-        sources=tuple(FileSource(path=folder / name) if name else None for name in names),
-    )
+    def __init__(self, path: Path, kind: Kind, text: str, remedy: str) -> None:
+        super().__init__(f"{path}: {text}; {remedy}")
+        self.where = f"{path}:"
+        self.problem = Problem(kind, text, remedy)
 
 
-def from_dataset(dataset: Dataset, name: str) -> RawDataset:
-    """Return a dataset that was read as a COCO file would hold it, under its own ids."""
-    annotations = [_entry(a, r.id) for r in dataset.images for a in r.annotations]
-    images = [
-        {"id": r.id, "file_name": r.file_name, "height": r.height, "width": r.width}
-        for r in dataset.images
-    ]
-    categories = [{"id": c.id, "name": c.name} for c in dataset.categories]
-    document = {"images": images, "annotations": annotations, "categories": categories}
-    return RawDataset(
-        name=name,
-        document=document,
-        images=images,
-        annotations=annotations,
-        categories=categories,
-        sources=tuple(record.source for record in dataset.images),
-    )
+def problem_of(error: InputError, place: object, kind: Kind) -> Problem:
+    """Return what a reader of one file says of it, and loses by it; `place` begins that."""
+    text, _, remedy = str(error).removeprefix(f"{place}: ").partition("; ")
+    return Problem(kind, text, remedy, Dropped())
 
 
-def file_name(value: object) -> str | None:
-    """Return a 'file_name' with forward slashes, None if it is none."""
-    # exporters on Windows write backslashes
-    return value.replace("\\", "/") if isinstance(value, str) and value else None
-
-
-def _entry(annotation: Annotation, image_id: ImageId) -> dict[str, object]:
-    """Return an annotation as a COCO file holds it."""
-    x0, y0, x1, y1 = annotation.box
-    mask = annotation.mask
-    if isinstance(mask, Polygons):
-        segmentation: object = [part.tolist() for part in mask.parts]
-    else:
-        segmentation = {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
-    return {
-        "id": annotation.id,
-        "image_id": image_id,
-        "category_id": annotation.category_id,
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": annotation.area,
-        "iscrowd": int(annotation.is_crowd),
-        "segmentation": segmentation,
-    }
-
-
-def _entries(path: Path, document: Mapping[str, object], key: str) -> list[object]:
-    """Return a list of the file."""
-    entries = document.get(key)
-    if not isinstance(entries, list) or not entries:
-        has = ", ".join(map(repr, document)) or "nothing"
-        raise InputError(
-            f"{path}: {key!r} is not a list with entries (the file has {has}); export the "
-            "annotations in COCO format"
+def raw_of(dataset: Dataset) -> RawDataset:
+    """Return a dataset that was not read from files."""
+    images = tuple(
+        RawImage(
+            id=record.id,
+            file_name=record.file_name,
+            source=record.source,
+            stated=(record.height, record.width),
+            objects=partial(_objects, record),
         )
-    return entries
+        for record in dataset.images
+    )
+    return RawDataset(name=dataset.name, categories=dataset.categories, images=images)
+
+
+def _objects(record: ImageRecord, size: Size) -> Iterator[RawObject]:
+    for a in record.annotations:
+        x0, y0, x1, y1 = a.box
+        mask = list(a.mask.parts) if isinstance(a.mask, Polygons) else a.mask
+        where = f"annotation {a.id!r} (image {record.id!r}, {record.file_name})"
+        box = [x0, y0, x1 - x0, y1 - y0]
+        yield RawObject(where, a.id, a.category_id, mask, box, a.area, int(a.is_crowd))

@@ -4,20 +4,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fcis.data.checks.doctor import Diagnosis
-from fcis.data.checks.faults import SEVERITIES, Finding, Kind
-from fcis.data.checks.raw import RawDataset
-from fcis.data.checks.repair import ANNOTATIONS, CHANGES
+from fcis.data.checks.check import Checked
+from fcis.data.checks.faults import SEVERITIES, Dropped, Finding, Kept, Kind
+from fcis.data.checks.repair import CHANGES
 
 
-def findings_json(raw: RawDataset, diagnosis: Diagnosis) -> dict[str, object]:
+def findings_json(data: str, checked: Checked) -> dict[str, object]:
     """Return all findings as `--json` writes them."""
+    images, objects, categories = checked.counts
     return {
-        "data": raw.name,
-        "images": len(raw.images),
-        "annotations": len(raw.annotations),
-        "categories": len(raw.categories),
-        **{f"{severity}s": diagnosis.count(severity) for severity in SEVERITIES},
+        "data": data,
+        "images": images,
+        "annotations": objects,
+        "categories": categories,
+        **{f"{severity}s": checked.count(severity) for severity in SEVERITIES},
         "findings": [
             {
                 "kind": finding.kind.name,
@@ -27,24 +27,24 @@ def findings_json(raw: RawDataset, diagnosis: Diagnosis) -> dict[str, object]:
                 "annotation_id": finding.annotation_id,
                 "text": str(finding),
                 "remedy": finding.kind.remedy,
-                "fix": finding.repair,
+                "fix": str(finding.fix),
             }
-            for finding in diagnosis.findings
+            for finding in checked.findings
         ],
     }
 
 
-def header(raw: RawDataset) -> str:
+def header(data: str, checked: Checked) -> str:
     """Return the first line: what there is."""
-    images, objects, categories = map(len, (raw.images, raw.annotations, raw.categories))
-    return f"{raw.name}: {images} images, {objects} annotations, {categories} categories"
+    images, objects, categories = checked.counts
+    return f"{data}: {images} images, {objects} annotations, {categories} categories"
 
 
 def finding_lines(findings: Sequence[Finding], listed: int | None) -> Iterable[str]:
     """Yield the findings kind by kind, the worst first, a line each.
 
     Args:
-        findings: of a diagnosis.
+        findings: of a check.
         listed: how many of a kind; None: all.
     """
     for severity in SEVERITIES:
@@ -57,39 +57,41 @@ def finding_lines(findings: Sequence[Finding], listed: int | None) -> Iterable[s
                 yield f"  ... and {len(found) - listed} more; --all lists them"
 
 
-def change_lines(raw: RawDataset, diagnosis: Diagnosis, out: Path) -> Iterable[str]:
-    """Yield what became of each kind of fault, and by name what the copy lacks."""
-    yield f"corrected copy: {out / ANNOTATIONS}"
-    done: Counter[tuple[Kind, str]] = Counter()
-    for finding in diagnosis.findings:
-        if finding.repair != "left as it is":
-            done[finding.kind, "dropped" if finding.is_loss else "repaired"] += 1
+def change_lines(checked: Checked, copy: Path, out: Path) -> Iterable[str]:
+    """Yield what became of each kind of fault, and by name what the copy in a folder lacks."""
+    yield f"corrected copy: {copy}"
+    lost = [finding for finding in checked.findings if isinstance(finding.fix, Dropped)]
+    done: Counter[tuple[Kind, str]] = Counter(
+        (finding.kind, "dropped" if isinstance(finding.fix, Dropped) else "repaired")
+        for finding in checked.findings
+        if not isinstance(finding.fix, Kept)
+    )
     yield from (f"  {kind.name}: {count} {what}" for (kind, what), count in done.items())
-    lost = [finding for finding in diagnosis.findings if finding.is_loss]
-    yield from (f"  {finding.where}: {finding.repair} ({finding.kind.name})" for finding in lost)
-    images, objects = len(diagnosis.frames), len(diagnosis.annotations)
+    yield from (f"  {finding.where}: {finding.fix} ({finding.kind.name})" for finding in lost)
+    images, objects, _ = checked.counts
+    left = checked.dataset.images
     yield (
-        f"  left: {images} of {len(raw.images)} images, {objects} of {len(raw.annotations)} "
-        f"annotations; every change: {out / CHANGES}"
+        f"  left: {len(left)} of {images} images, {sum(len(i.annotations) for i in left)} of "
+        f"{objects} annotations; every change: {out / CHANGES}"
     )
 
 
-def last_line(raw: RawDataset, diagnosis: Diagnosis, fixed: Path | None) -> str:
+def last_line(data: str, checked: Checked, copy: Path | None) -> str:
     """Return the last line: how many faults there are, and the remedy.
 
     Args:
-        raw: the dataset.
-        diagnosis: of it.
-        fixed: folder of a corrected copy, if one was written.
+        data: how the user calls the dataset.
+        checked: what was found in it.
+        copy: opens a corrected copy, if one was written.
     """
-    errors, warnings, notes = (diagnosis.count(severity) for severity in SEVERITIES)
+    errors, warnings, notes = (checked.count(severity) for severity in SEVERITIES)
     counted = [(errors, "error"), (warnings, "warning"), (notes, "note")]
     counts = [f"{count} {what}{'s' * (count != 1)}" for count, what in counted if count]
     if not errors and not warnings:
         counts.insert(0, "nothing wrong")
     remedy = ""
-    if fixed is not None:
-        remedy = f"; corrected copy: {fixed / ANNOTATIONS}"
+    if copy is not None:
+        remedy = f"; corrected copy: {copy}"
     elif errors:
         remedy = "; --fix OUT writes a corrected copy"
-    return f"{raw.name}: {', '.join(counts)}{remedy}"
+    return f"{data}: {', '.join(counts)}{remedy}"

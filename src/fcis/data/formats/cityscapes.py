@@ -1,14 +1,16 @@
-"""Cityscapes with instance ids (gtFine) -> `Dataset`.
+"""Cityscapes with instance ids (gtFine) -> `RawDataset`.
 
 A root holds `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png` and
 `gtFine/SPLIT/CITY/*_gtFine_instanceIds.png`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from fcis.core.errors import InputError
-from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord
-from fcis.data.formats.annotate import annotation_of_crop
+from fcis.core.masks import rle_from_crop
+from fcis.data.checks.raw import FileProblem, RawDataset, RawImage, RawObject
+from fcis.data.dataset import Category, FileSource
 from fcis.data.formats.folders import check_folders, choose_split, watched
 from fcis.data.formats.instance_map import crops_of, read_ids
 
@@ -34,7 +36,7 @@ def is_cityscapes(path: Path) -> bool:
     return (path / _IMAGES).is_dir() or (path / _LABELS).is_dir()
 
 
-def read_cityscapes(path: Path, split: str | None) -> Dataset:
+def raw_cityscapes(path: Path, split: str | None) -> RawDataset:
     """Read a split of a Cityscapes root. Every map is decoded once.
 
     A value of 1000 or more is an object; a class's own id, below 1000, a group of objects that
@@ -45,7 +47,7 @@ def read_cityscapes(path: Path, split: str | None) -> Dataset:
         split: a folder of `leftImg8bit/`, or None if there is only one.
 
     Raises:
-        InputError: a folder or map is missing, or a map is damaged.
+        InputError: a folder is missing, or there is no such split.
     """
     check_folders(path, (_IMAGES, _LABELS))
     splits = sorted(f.name for f in (path / _IMAGES).iterdir() if f.is_dir())
@@ -58,36 +60,29 @@ def read_cityscapes(path: Path, split: str | None) -> Dataset:
             f"{path / _IMAGES / split}: no images CITY/*{_IMAGE_END} in it; restore them"
         )
     labels = path / _LABELS / split
-    return Dataset(
+    return RawDataset(
         name=f"{path.name}:{split}",
         categories=CATEGORIES,
-        images=tuple(_record(image, labels) for image in watched(images, "reading masks")),
+        only_read="Cityscapes",
+        images=(_raw_image(image, labels) for image in watched(images, "reading masks")),
     )
 
 
-def _record(image: Path, labels: Path) -> ImageRecord:
+def _raw_image(image: Path, labels: Path) -> RawImage:
     id = image.name.removesuffix(_IMAGE_END)
-    ids = read_ids(labels / image.parent.name / f"{id}{_LABEL_END}")
+    file = labels / image.parent.name / f"{id}{_LABEL_END}"
+    raw = RawImage(id=id, file_name=image.name, source=FileSource(path=image))
+    try:
+        ids = read_ids(file)
+    except FileProblem as error:
+        return replace(raw, where=error.where, problems=(error.problem,))
     known = {category.id for category in CATEGORIES}
-    annotations: list[Annotation] = []
+    objects: list[RawObject] = []
     for value, crop in crops_of(ids):
         is_crowd = value < _OBJECTS_PER_CLASS
         category_id = value if is_crowd else value // _OBJECTS_PER_CLASS
         if category_id in known:
-            annotations.append(
-                annotation_of_crop(
-                    crop,
-                    ids.shape,
-                    id=f"{id}/{value}",
-                    category_id=category_id,
-                    is_crowd=is_crowd,
-                )
-            )
-    return ImageRecord(
-        id=id,
-        file_name=image.name,
-        height=ids.shape[0],
-        width=ids.shape[1],
-        source=FileSource(path=image),
-        annotations=tuple(annotations),
-    )
+            where, mask = f"{file}: object {value}", rle_from_crop(crop, *ids.shape)
+            raw_object = RawObject(where, f"{id}/{value}", category_id, mask)
+            objects.append(raw_object._replace(is_crowd=int(is_crowd)))
+    return replace(raw, stated=ids.shape, objects=lambda size: objects)

@@ -1,4 +1,4 @@
-"""A folder laid out like COCO's downloads -> `Dataset`, one split of it.
+"""A folder laid out like COCO's downloads -> `RawDataset`, one split of it.
 
 `annotations/instances_SPLIT.json`, or `image_info_SPLIT.json` where COCO keeps the annotations to
 itself, and images in `SPLIT/` or `images/SPLIT/`. Exports with `SPLIT/_annotations.coco.json`
@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fcis.core.errors import InputError
-from fcis.data.dataset import Dataset
-from fcis.data.formats.coco import read_coco
+from fcis.data.checks.raw import RawDataset
+from fcis.data.formats.coco import raw_coco
 from fcis.data.formats.folders import choose_split
 
 _NAME = re.compile(r"(instances|image_info)_(?P<split>.+)\.json")
@@ -48,14 +48,14 @@ def coco_splits(path: Path) -> dict[str, tuple[Path, ...]]:
     return dict(sorted(splits.items()))
 
 
-def read_coco_root(
+def raw_coco_root(
     path: Path,
     split: str | None,
     images_dir: str | Path | None = None,
     *,
     require_annotations: bool = True,
-) -> Dataset:
-    """Read a split of a COCO root as `read_coco` does its annotation file.
+) -> RawDataset:
+    """Read a split of a COCO root as `raw_coco` does its annotation file.
 
     Args:
         path: the root.
@@ -74,16 +74,14 @@ def read_coco_root(
     split = choose_split(path, split, list(splits))
     names = _UNITED if len(splits[split]) > 1 else (split,)
     parts = [
-        read_coco(
-            file, _images_dir(path, name, images_dir), require_annotations=require_annotations
-        )
+        raw_coco(file, _images_dir(path, name, images_dir), require_annotations=require_annotations)
         for name, file in zip(names, splits[split], strict=True)
     ]
     return replace(_united(parts), name=f"{path.name}:{split}")
 
 
 def _images_dir(path: Path, split: str, given: str | Path | None) -> Path | None:
-    """Return the folder of a split's images, None if it is left to `read_coco` to find it."""
+    """Return the folder of a split's images, None if it is left to `raw_coco` to find it."""
     folder = _IMAGES.get(split, split)
     bases = [path, path / "images"] if given is None else [Path(given)]
     for base in bases:
@@ -92,10 +90,13 @@ def _images_dir(path: Path, split: str, given: str | Path | None) -> Path | None
     return None if given is None else Path(given)
 
 
-def _united(parts: list[Dataset]) -> Dataset:
+def _united(parts: list[RawDataset]) -> RawDataset:
     """Return the images of datasets that share their categories, and no image."""
     first = parts[0]
-    ids = {image.id for image in first.images}
+    if len(parts) == 1:
+        return first
+    parts = [replace(part, images=tuple(part.images)) for part in parts]
+    ids = {image.id for image in parts[0].images}
     for part in parts[1:]:
         if part.categories != first.categories:
             raise InputError(
@@ -108,4 +109,11 @@ def _united(parts: list[Dataset]) -> Dataset:
                 f"{part.name}: {len(common)} of its images are in {first.name}, too, the first is "
                 f"{min(map(str, common))}; use the files of one release"
             )
-    return replace(first, images=tuple(image for part in parts for image in part.images))
+    counts = [part.counts for part in parts if part.counts]
+    return replace(
+        first,
+        prefix="",
+        images=tuple(image for part in parts for image in part.images),
+        findings=tuple(finding for part in parts for finding in part.findings),
+        counts=(sum(c[0] for c in counts), sum(c[1] for c in counts), counts[0][2]),
+    )

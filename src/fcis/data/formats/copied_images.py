@@ -7,10 +7,11 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from fcis.data.dataset import Dataset, FileSource, ImageRecord
+from fcis.data.dataset import Dataset, FileSource, ImageRecord, UnturnedSource
 from fcis.imaging.finding import SUFFIXES
 from fcis.imaging.reading import image_size
 
+_PNG_MODES = frozenset({"L", "RGB", "RGBA", "I;16"})
 _UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
@@ -50,6 +51,14 @@ def write_image(record: ImageRecord, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     source = record.source
+    if isinstance(source, UnturnedSource):
+        with Image.open(source.path) as image:
+            plain = image if image.mode in _PNG_MODES else image.convert("RGB")
+            # a copy through the pixels alone leaves EXIF and all else behind
+            bare = Image.new(plain.mode, plain.size)
+            bare.paste(plain)
+            bare.save(path)
+        return
     file = source.path if isinstance(source, FileSource) else None
     if file is None or file.suffix.lower() not in SUFFIXES:
         Image.fromarray(record.read()).save(path)

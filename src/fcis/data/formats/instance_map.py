@@ -12,8 +12,9 @@ from jaxtyping import Bool, Int32, Integer, Shaped
 from PIL import Image, UnidentifiedImageError
 from scipy import ndimage
 
-from fcis.core.errors import InputError
 from fcis.core.masks import MaskCrop
+from fcis.data.checks.faults import DAMAGED_RLE, NO_MASK, RLE_SIZE
+from fcis.data.checks.raw import FileProblem
 
 LARGEST_ID = 2**20 - 1
 """The largest number that an object may have in a picture."""
@@ -28,26 +29,25 @@ def read_ids(path: Path) -> Int32[np.ndarray, "height width"]:
     Colour pictures are taken if their channels are equal.
 
     Raises:
-        InputError: it cannot be read, shows colours, or holds negative, fractional or very
+        FileProblem: it cannot be read, shows colours, or holds negative, fractional or very
             large values.
     """
     values = _load(path)
     if values.ndim == 3:
         channels = values[..., : 3 if values.shape[2] >= 3 else 1]  # without transparency
         if (channels != channels[..., :1]).any():
-            raise InputError(
-                f"{path}: is a picture in colours; masks need one number a pixel: save them as "
-                "PNG in grey, 8 or 16 bits, or with a palette"
-            )
+            text = "is a picture in colours"
+            remedy = "save them as PNG in grey, 8 or 16 bits, or with a palette"
+            raise FileProblem(path, DAMAGED_RLE, text, f"masks need one number a pixel: {remedy}")
         values = channels[..., 0]
     if values.size == 0 or not np.isfinite(values).all():
-        raise InputError(f"{path}: holds values that are no numbers; save it as 16-bit PNG")
+        text = "holds values that are no numbers"
+        raise FileProblem(path, DAMAGED_RLE, text, "save it as 16-bit PNG")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > LARGEST_ID or (values.dtype.kind == "f" and (values % 1).any()):
-        raise InputError(
-            f"{path}: holds values from {low:g} to {high:g}; the numbers of objects are whole and "
-            f"from 0 (background) to {LARGEST_ID}: save it as 16-bit PNG"
-        )
+        whole = f"the numbers of objects are whole and from 0 (background) to {LARGEST_ID}"
+        text, remedy = f"holds values from {low:g} to {high:g}", f"{whole}: save it as 16-bit PNG"
+        raise FileProblem(path, DAMAGED_RLE, text, remedy)
     return values.astype(np.int32)
 
 
@@ -55,7 +55,7 @@ def read_foreground(path: Path) -> Bool[np.ndarray, "height width"]:
     """Return where a picture of one object is not black; transparency is left aside.
 
     Raises:
-        InputError: it cannot be read.
+        FileProblem: it cannot be read.
     """
     values = _load(path)
     if values.ndim == 2:
@@ -89,13 +89,12 @@ def check_size(path: Path, size: tuple[int, int], image: Path, expected: tuple[i
     """Check that a mask has the size of its image; sizes are (height, width).
 
     Raises:
-        InputError: it has not.
+        FileProblem: it has not.
     """
     if size != expected:
-        raise InputError(
-            f"{path}: is {size[1]} x {size[0]} pixels (width x height), but {image} is "
-            f"{expected[1]} x {expected[0]}; make the mask as large as its image"
-        )
+        text = f"is {size[1]} x {size[0]} pixels (width x height)"
+        text += f", but {image} is {expected[1]} x {expected[0]}"
+        raise FileProblem(path, RLE_SIZE, text, "make the mask as large as its image")
 
 
 def _load(path: Path) -> Shaped[np.ndarray, "..."]:
@@ -104,8 +103,7 @@ def _load(path: Path) -> Shaped[np.ndarray, "..."]:
         with Image.open(path) as image:
             return np.asarray(image)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; restore it") from error
+        raise FileProblem(path, NO_MASK, "no such file", "restore it") from error
     except (UnidentifiedImageError, *_DAMAGED) as error:
-        raise InputError(
-            f"{path}: cannot be read as a picture ({' '.join(str(error).split())}); export it again"
-        ) from error
+        text = f"cannot be read as a picture ({' '.join(str(error).split())})"
+        raise FileProblem(path, DAMAGED_RLE, text, "export it again") from error

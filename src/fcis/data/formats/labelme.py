@@ -1,4 +1,4 @@
-"""LabelMe annotations (a JSON file an image) -> `Dataset`.
+"""LabelMe annotations (a JSON file an image) -> `RawDataset`.
 
 A folder, with all that is below it, holds the files; images lie where their `imagePath` says, else
 in the file itself. The classes are the labels that occur, in alphabetical order, or the lines of
@@ -7,13 +7,16 @@ a `labels.txt` in the folder or the one above it, so that two folders can have t
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from fcis.core.errors import InputError
-from fcis.data.dataset import Annotation, Category, Dataset, ImageRecord
+from fcis.data.checks.faults import MISSING_FILE, UNKNOWN_CATEGORY, Problem
+from fcis.data.checks.raw import RawDataset, RawImage, RawObject, Size, problem_of
+from fcis.data.dataset import Category
 from fcis.data.formats.folders import read_text, watched
-from fcis.data.formats.labelme_image import find_image
+from fcis.data.formats.labelme_image import find_image, stated_size
 from fcis.data.formats.labelme_shapes import Shape, join_shapes, read_shape
 from fcis.imaging.finding import SUFFIXES
 
@@ -40,33 +43,32 @@ def is_labelme(folder: Path) -> bool:
     return isinstance(document, dict) and "shapes" in document
 
 
-def read_labelme(folder: Path) -> Dataset:
+def raw_labelme(folder: Path) -> RawDataset:
     """Read a folder of LabelMe files.
 
     Shapes are polygons, rectangles, circles and masks; those of one label and `group_id` are
-    one object. Outlines without a pixel are left out with a warning, and shapes called
-    `__ignore__` without. Images without a JSON file are not part of the set, with a warning. The
-    flag `crowd` of a shape marks a region of several objects. An image's id is the path of its
-    JSON file below the folder, without suffix.
+    one object. Shapes called `__ignore__` are left out. Images without a JSON file are not part
+    of the set, with a warning. The flag `crowd` of a shape marks a region of several objects. An
+    image's id is the path of its JSON file below the folder, without suffix.
 
     Raises:
-        InputError: a file cannot be read, or holds shapes that enclose nothing.
+        InputError: a file cannot be read, or there are no classes.
     """
     files = labelme_files(folder)
     if not files:
         raise InputError(f"{folder}: no .json of LabelMe in or below it; name another folder")
     documents = {file: _load(file) for file in watched(files, "reading annotations")}
     shapes = {file: _shapes(file, document) for file, document in documents.items()}
-    names = {shape.label: file for file in shapes for shape in shapes[file]}
-    categories = _categories(folder, names)
+    categories, listed = _categories(folder, {s.label for file in shapes for s in shapes[file]})
     ids = {category.name: category.id for category in categories}
-    empty: list[str] = []
-    images = tuple(
-        _record(folder, file, documents[file], shapes[file], ids, empty)
-        for file in watched(files, "drawing masks")
+    images = [_raw_image(folder, f, documents[f], shapes[f], ids, listed) for f in files]
+    _warn(folder, images)
+    return RawDataset(
+        name=folder.name,
+        categories=categories,
+        images=watched(images, "drawing masks"),
+        to="labelme",
     )
-    _warn(folder, images, empty)
-    return Dataset(name=folder.name, categories=categories, images=images)
 
 
 def _load(path: Path) -> Mapping[str, object]:
@@ -90,66 +92,78 @@ def _shapes(path: Path, document: Mapping[str, object]) -> list[Shape]:
     return [shape for shape in found if shape.label not in _NO_CLASSES]
 
 
-def _categories(folder: Path, names: Mapping[str, Path]) -> tuple[Category, ...]:
-    """Return the classes of a folder; `names` has a file for every label that occurs."""
+def _categories(folder: Path, names: set[str]) -> tuple[tuple[Category, ...], Path | None]:
+    """Return the classes of a folder in whose shapes some names occur, and the file of them."""
     files = [place / CLASSES_FILE for place in (folder, folder.absolute().parent)]
     listed = next((file for file in files if file.is_file()), None)
-    if listed is None:
-        if not names:
-            raise InputError(f"{folder}: no shape in any file; annotate some, or add labels.txt")
-        order = sorted(names)
-    else:
+    if listed is not None:
         lines = [line.strip() for line in read_text(listed).splitlines()]
         order = list(dict.fromkeys(n for n in lines if n and n not in _NO_CLASSES))
-        for name, file in names.items():
-            if name not in order:
-                raise InputError(
-                    f"{file}: the label {name!r} is not in {listed}; add it there or correct the "
-                    "shape"
-                )
-    return tuple(Category(id=n, name=name) for n, name in enumerate(order, start=1))
+    else:
+        order = sorted(names - {""})
+        if not order:
+            raise InputError(f"{folder}: no shape in any file; annotate some, or add labels.txt")
+    found = tuple(Category(id=n, name=name) for n, name in enumerate(order, start=1))
+    return found, listed
 
 
-def _record(
+def _raw_image(
     folder: Path,
     file: Path,
     document: Mapping[str, object],
     shapes: Sequence[Shape],
     ids: Mapping[str, int],
-    empty: list[str],
-) -> ImageRecord:
-    """Return an image with its objects, noting in `empty` those without a pixel."""
-    image = find_image(file, document)
+    listed: Path | None,
+) -> RawImage:
+    """Return the image of a file, or that there is none."""
     name = file.relative_to(folder).with_suffix("").as_posix()
-    annotations: list[Annotation] = []
-    groups: dict[object, list[Shape]] = {}
-    for number, shape in enumerate(shapes):
-        alone = shape.group is None
-        groups.setdefault((number,) if alone else (shape.label, shape.group), []).append(shape)
-    for parts in groups.values():
-        annotation = join_shapes(
-            parts, image.size, id=f"{name}/{parts[0].number}", category_id=ids[parts[0].label]
-        )
-        if annotation is None:
-            empty.append(f"{file}: shape number {parts[0].number}")
-        else:
-            annotations.append(annotation)
-    return ImageRecord(
+    picture, problems = None, ()
+    try:
+        picture = find_image(file, document)
+    except InputError as error:
+        problems = (problem_of(error, file, MISSING_FILE),)
+    return RawImage(
         id=name,
-        file_name=name + image.suffix,
-        height=image.size[0],
-        width=image.size[1],
-        source=image.source,
-        annotations=tuple(annotations),
+        file_name=name + (picture.suffix if picture else ".json"),
+        source=picture.source if picture else None,
+        objects=partial(_objects, name, _grouped(shapes), ids, listed),
+        stated=stated_size(document),
+        where=f"{file}:",
+        problems=problems,
     )
 
 
-def _warn(folder: Path, images: Sequence[ImageRecord], empty: Sequence[str]) -> None:
-    if empty:
-        warnings.warn(
-            f"{folder}: {len(empty)} objects without a pixel are left out; the first: {empty[0]}",
-            stacklevel=3,
-        )
+def _objects(
+    name: str,
+    groups: Sequence[Sequence[Shape]],
+    ids: Mapping[str, int],
+    listed: Path | None,
+    size: Size,
+) -> Iterator[RawObject]:
+    """Yield the objects of an image of that name, whose classes may be listed in a file."""
+    for shapes in groups:
+        first = shapes[0]
+        known = ids.get(first.label)
+        raw = join_shapes(shapes, size, id=f"{name}/{first.number}", category_id=known)
+        if known is None and not raw.problems:
+            text = f"has a label that is not in {listed}"
+            problem = Problem(UNKNOWN_CATEGORY, text, "add it there or correct the shape")
+            raw = raw._replace(problems=(problem,))
+        yield raw
+
+
+def _grouped(shapes: Iterable[Shape]) -> list[list[Shape]]:
+    """Return the shapes of each object."""
+    groups: dict[object, list[Shape]] = {}
+    for shape in shapes:
+        alone = shape.group is None
+        key = (shape.number,) if alone else (shape.label, shape.group)
+        groups.setdefault(key, []).append(shape)
+    return list(groups.values())
+
+
+def _warn(folder: Path, images: Sequence[RawImage]) -> None:
+    """Say how many images are left out."""
     used = {str(image.source) for image in images}
     pictures = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
     unused = [f for f in pictures if str(f) not in used and not f.with_suffix(".json").exists()]

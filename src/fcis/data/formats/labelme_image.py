@@ -13,10 +13,11 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from fcis.core.errors import InputError
+from fcis.data.checks.limits import MOST_PIXELS
 from fcis.data.dataset import FileSource, ImageSource
-from fcis.data.formats.coco_masks import whole_number
+from fcis.data.formats.json_values import whole_number
 from fcis.imaging.finding import SUFFIXES
-from fcis.imaging.reading import as_rgb, image_size
+from fcis.imaging.reading import as_rgb
 
 _DAMAGED = (binascii.Error, OSError, SyntaxError, ValueError, KeyError, TypeError)
 _DAMAGED += (RecursionError, Image.DecompressionBombError)
@@ -50,10 +51,9 @@ class EmbeddedSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundPicture:
-    """A picture; `size` is (height, width), `suffix` what its file's name ends in."""
+    """A picture; `suffix` is what its file's name ends in."""
 
     source: ImageSource
-    size: tuple[int, int]
     suffix: str
 
 
@@ -61,14 +61,14 @@ def find_image(path: Path, document: Mapping[str, object]) -> FoundPicture:
     """Return the picture of a LabelMe file.
 
     It is looked for under `imagePath`, then beside the file under the same name, then in the
-    file. The size is the one that the file states, else that of the picture.
+    file.
 
     Args:
         path: the LabelMe file.
         document: what it holds; of `imageData`, whether there is one.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: there is none.
     """
     stated = document.get("imagePath")
     name = str(stated or "").replace("\\", "/")  # written on Windows
@@ -84,11 +84,12 @@ def find_image(path: Path, document: Mapping[str, object]) -> FoundPicture:
             f"{path}: its image {stated!r} does not exist, and no imageData is in it; put the "
             "image there or correct imagePath"
         )
+    return FoundPicture(source=source, suffix=file.suffix if file else ".png")
+
+
+def stated_size(document: Mapping[str, object]) -> tuple[int, int] | None:
+    """Return (height, width) as a LabelMe file states them; None if it does not."""
     height, width = (whole_number(document.get(key)) for key in ("imageHeight", "imageWidth"))
-    if height and width and height > 0 and width > 0:
-        size = (height, width)
-    elif file is not None:
-        size = image_size(file)
-    else:
-        size = source.read().shape[:2]
-    return FoundPicture(source=source, size=size, suffix=file.suffix if file else ".png")
+    if height and width and height > 0 and width > 0 and height * width < MOST_PIXELS:
+        return height, width
+    return None

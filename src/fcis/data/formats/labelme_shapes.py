@@ -1,4 +1,4 @@
-"""The shapes of a LabelMe file -> one `Annotation` an object.
+"""The shapes of a LabelMe file -> one `RawObject` an object.
 
 Knows nothing of files and images but their names and sizes.
 """
@@ -7,7 +7,7 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,11 +16,22 @@ from jaxtyping import Bool, Float64
 from PIL import Image
 
 from fcis.core.coco_types import ImageId
-from fcis.core.errors import InputError
-from fcis.core.masks import MaskCrop, crop_from_mask, mask_from_rle
-from fcis.data.dataset import Annotation, Polygons
-from fcis.data.formats.annotate import annotation_of_crop, annotation_of_polygons, far_outside
-from fcis.data.formats.coco_masks import is_number
+from fcis.core.masks import MaskCrop, mask_from_rle, rle_from_mask
+from fcis.data.checks.faults import (
+    BAD_ANNOTATION,
+    BAD_POLYGON,
+    DAMAGED_RLE,
+    FAR_POLYGON,
+    NAN_COORDINATES,
+    RLE_SIZE,
+    SHORT_POLYGON,
+    UNKNOWN_CATEGORY,
+    Problem,
+)
+from fcis.data.checks.raw import RawObject
+from fcis.data.dataset import Polygons
+from fcis.data.formats.bounds import far_outside
+from fcis.data.formats.json_values import is_number
 
 CROWD = "crowd"
 """The flag of a shape that holds several objects which were not told apart."""
@@ -39,93 +50,94 @@ class Shape:
         label: its class.
         group: what shapes of one object have in common, None for an object of its own.
         is_crowd: it holds several objects.
-        points: where it was drawn, x0, y0, x1, y1, ... in pixels.
+        points: where it was drawn, x0, y0, x1, y1, ... in pixels; None if nowhere.
         outline: x0, y0, x1, y1, ... in pixels; None if it is a mask.
         crop: a mask; None if it is an outline.
+        problems: what is wrong with it; if anything is, it has no shape.
     """
 
     where: str
     number: int
     label: str
-    group: int | str | None
-    is_crowd: bool
-    points: Float64[np.ndarray, " value"]
-    outline: Float64[np.ndarray, " coordinate"] | None
-    crop: MaskCrop | None
+    group: int | str | None = None
+    is_crowd: bool = False
+    points: Float64[np.ndarray, " value"] | None = None
+    outline: Float64[np.ndarray, " coordinate"] | None = None
+    crop: MaskCrop | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 def read_shape(path: Path, number: int, entry: object) -> Shape:
-    """Return the shape of an entry of `shapes`, rectangles and circles as polygons.
-
-    Raises:
-        InputError: not a shape, or one that encloses nothing by its kind.
-    """
+    """Return the shape of an entry of `shapes`, rectangles and circles as polygons."""
     where = f"{path}: shape number {number}"
-    if not isinstance(entry, dict) or not isinstance(entry.get("label"), str):
-        raise InputError(f"{where} has no 'label'; name its class in LabelMe")
-    where += f" ({entry['label']!r})"
+    label = entry.get("label") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(label, str):
+        problem = Problem(UNKNOWN_CATEGORY, "has no 'label'", "name its class in LabelMe")
+        return Shape(where=where, number=number, label="", problems=(problem,))
+    shape = Shape(where=f"{where} ({label!r})", number=number, label=label)
     kind = entry.get("shape_type") or "polygon"  # old files do not say
     if kind not in _POINTS:
-        raise InputError(
-            f"{where} is of the kind {kind!r}; objects are {', '.join(_POINTS)}: redraw or remove "
-            "it"
-        )
-    points = _points(where, kind, entry.get("points"))
+        remedy = f"objects are {', '.join(_POINTS)}: redraw or remove it"
+        problem = Problem(BAD_ANNOTATION, f"is of the kind {kind!r}", remedy)
+        return replace(shape, problems=(problem,))
+    points = _points(kind, entry.get("points"))
+    if isinstance(points, Problem):
+        return replace(shape, problems=(points,))
+    crop = _crop(points, entry) if kind == "mask" else None
+    if isinstance(crop, Problem):
+        return replace(shape, problems=(crop,))
     flags, group = entry.get("flags"), entry.get("group_id")
-    is_mask = kind == "mask"
-    return Shape(
-        where=where,
-        number=number,
-        label=entry["label"],
+    return replace(
+        shape,
         group=group if isinstance(group, int | str) else None,
         is_crowd=isinstance(flags, dict) and flags.get(CROWD) is True,
         points=points.ravel(),
-        outline=None if is_mask else _outline(kind, points),
-        crop=_crop(where, points, entry) if is_mask else None,
+        outline=None if kind == "mask" else _outline(kind, points),
+        crop=crop,
     )
 
 
 def join_shapes(
-    shapes: Sequence[Shape], size: tuple[int, int], *, id: ImageId, category_id: int
-) -> Annotation | None:
-    """Return the object that is the union of shapes; None if it has no pixel.
+    shapes: Sequence[Shape], size: tuple[int, int], *, id: ImageId, category_id: object
+) -> RawObject:
+    """Return the object that is the union of shapes.
 
     Args:
         shapes: at least one, of one label.
         size: (height, width) of the image.
-        id: of the annotation.
-        category_id: of the annotation.
-
-    Raises:
-        InputError: a shape lies outside the image.
+        id: of the object.
+        category_id: of the object.
     """
     height, width = size
+    where, problems = shapes[0].where, shapes[0].problems
     for shape in shapes:
-        if not _is_inside(shape, size):
-            raise InputError(
-                f"{shape.where} lies outside the image of {width} x {height} pixels (width x "
-                "height); correct or remove it, or use the image it was drawn on"
-            )
-    is_crowd = any(shape.is_crowd for shape in shapes)
-    parts = tuple(shape.outline for shape in shapes if shape.outline is not None)
-    polygons = Polygons(parts=parts, height=height, width=width)
-    if len(parts) == len(shapes):
-        return annotation_of_polygons(polygons, id=id, category_id=category_id, is_crowd=is_crowd)
-    mask = mask_from_rle(polygons.encode()) if parts else np.zeros(size, dtype=bool)
-    for shape in shapes:
-        if (crop := shape.crop) is not None:
-            rows, columns = crop.bits.shape
-            mask[crop.top : crop.top + rows, crop.left : crop.left + columns] |= crop.bits
-    if not mask.any():
-        return None
-    return annotation_of_crop(
-        crop_from_mask(mask), size, id=id, category_id=category_id, is_crowd=is_crowd
+        if not problems and not _is_inside(shape, size):
+            text = f"lies outside the image of {width} x {height} pixels (width x height)"
+            remedy = "correct or remove it, or use the image it was drawn on"
+            where, problems = shape.where, (Problem(FAR_POLYGON, text, remedy),)
+    parts = [shape.outline for shape in shapes if shape.outline is not None]
+    segmentation: object = parts
+    if not problems and len(parts) < len(shapes):
+        polygons = Polygons(parts=tuple(parts), height=height, width=width)
+        mask = mask_from_rle(polygons.encode()) if parts else np.zeros(size, dtype=bool)
+        for shape in shapes:
+            if (crop := shape.crop) is not None:
+                rows, columns = crop.bits.shape
+                mask[crop.top : crop.top + rows, crop.left : crop.left + columns] |= crop.bits
+        segmentation = rle_from_mask(mask)
+    return RawObject(
+        where=where,
+        id=id,
+        category_id=category_id,
+        segmentation=segmentation,
+        is_crowd=int(any(shape.is_crowd for shape in shapes)),
+        problems=problems,
     )
 
 
 def _is_inside(shape: Shape, size: tuple[int, int]) -> bool:
     """Return whether a shape was drawn on the image; a circle may pass its border."""
-    if far_outside(shape.points, size):
+    if shape.points is None or far_outside(shape.points, size):
         return False
     if (crop := shape.crop) is None:
         return True
@@ -133,16 +145,19 @@ def _is_inside(shape: Shape, size: tuple[int, int]) -> bool:
     return crop.top >= 0 and crop.left >= 0 and bottom <= size[0] and right <= size[1]
 
 
-def _points(where: str, kind: str, points: object) -> Float64[np.ndarray, "point 2"]:
+def _points(kind: str, points: object) -> Float64[np.ndarray, "point 2"] | Problem:
     pairs = points if isinstance(points, list) else []
-    good = all(isinstance(p, list) and len(p) == 2 and all(map(is_number, p)) for p in pairs)
+    are_pairs = all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+    are_numbers = are_pairs and all(is_number(value) for pair in pairs for value in pair)
     enough = len(pairs) >= 3 if kind == "polygon" else len(pairs) == 2
-    if not good or not enough:
-        count = f"{len(pairs)} points" if good else "points that are not pairs of numbers"
-        raise InputError(
-            f"{where} has {count}; a {kind} takes {_POINTS[kind]}: redraw or remove it"
-        )
-    return np.array(pairs, dtype=np.float64)
+    if are_numbers and enough:
+        return np.array(pairs, dtype=np.float64)
+    remedy = f"a {kind} takes {_POINTS[kind]}: redraw or remove it"
+    if are_numbers:
+        return Problem(SHORT_POLYGON, f"has {len(pairs)} points", remedy)
+    is_nan = are_pairs and all(isinstance(v, int | float) for pair in pairs for v in pair)
+    kind_of_fault = NAN_COORDINATES if is_nan else BAD_POLYGON
+    return Problem(kind_of_fault, "has points that are not pairs of numbers", remedy)
 
 
 def _outline(kind: str, points: Float64[np.ndarray, "point 2"]) -> Float64[np.ndarray, " value"]:
@@ -158,20 +173,21 @@ def _outline(kind: str, points: Float64[np.ndarray, "point 2"]) -> Float64[np.nd
     return circle.ravel()
 
 
-def _crop(where: str, points: Float64[np.ndarray, "2 2"], entry: Mapping[str, object]) -> MaskCrop:
+def _crop(points: Float64[np.ndarray, "2 2"], entry: Mapping[str, object]) -> MaskCrop | Problem:
     """Return the mask of a shape, a PNG between two corners that both belong to it."""
     data = entry.get("mask")
     bits = _decoded(data) if isinstance(data, str) else None
     if bits is None:
-        raise InputError(f"{where} holds no mask that can be read; redraw or remove it")
+        return Problem(DAMAGED_RLE, "holds no mask that can be read", "redraw or remove it")
     left, top = np.rint(points.min(axis=0)).astype(int).tolist()
     right, bottom = np.rint(points.max(axis=0)).astype(int).tolist()
     expected = (bottom - top + 1, right - left + 1)
     if bits.shape != expected:
-        raise InputError(
-            f"{where} holds a mask of {bits.shape[1]} x {bits.shape[0]} pixels, but its corners "
-            f"are {expected[1]} x {expected[0]} apart; redraw or remove it"
+        text = (
+            f"holds a mask of {bits.shape[1]} x {bits.shape[0]} pixels, but its corners are "
+            f"{expected[1]} x {expected[0]} apart"
         )
+        return Problem(RLE_SIZE, text, "redraw or remove it")
     return MaskCrop(top=top, left=left, bits=bits)
 
 

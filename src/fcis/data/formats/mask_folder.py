@@ -1,4 +1,4 @@
-"""Images and pictures of their objects -> `Dataset`; two layouts.
+"""Images and pictures of their objects -> `RawDataset`; two layouts.
 
 One picture an image: `images/NAME.jpg` and `masks/NAME.png`, where each object has a number of its
 own and 0 is background. One picture an object, as in the 2018 Data Science Bowl:
@@ -11,14 +11,16 @@ There is one class, `object`, unless `masks/` has folders inside, each a class: 
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fcis.core.errors import InputError
-from fcis.core.masks import crop_from_mask
+from fcis.core.masks import rle_from_crop, rle_from_mask
 from fcis.core.outlines import pieces_of
-from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord
-from fcis.data.formats.annotate import annotation_of_crop
+from fcis.data.checks.faults import BAD_IMAGE, MISSING_FILE, UNKNOWN_IMAGE, Finding, Problem
+from fcis.data.checks.raw import FileProblem, RawDataset, RawImage, RawObject, Size
+from fcis.data.dataset import Category, FileSource
 from fcis.data.formats.classes_file import folder_classes
 from fcis.data.formats.folders import watched
 from fcis.data.formats.instance_map import (
@@ -27,7 +29,7 @@ from fcis.data.formats.instance_map import (
     read_foreground,
     read_ids,
 )
-from fcis.imaging.finding import SUFFIXES, find_images
+from fcis.imaging.finding import SUFFIXES, FoundImage, find_images
 from fcis.imaging.reading import image_size
 
 _IMAGES, _MASKS = "images", "masks"
@@ -43,7 +45,7 @@ def is_object_folder(path: Path) -> bool:
     return bool(_items(path))
 
 
-def read_map_folder(path: Path, *, require_annotations: bool = True) -> Dataset:
+def raw_map_folder(path: Path, *, require_annotations: bool = True) -> RawDataset:
     """Read a folder with one picture of masks an image. Every picture is decoded once.
 
     An image without masks has no objects. Ids are the images' paths below `images/`, without
@@ -51,8 +53,8 @@ def read_map_folder(path: Path, *, require_annotations: bool = True) -> Dataset:
     they probably only tell objects from background.
 
     Raises:
-        InputError: a picture cannot be read or has another size than its image, a mask has no
-            image, or there are no masks and `require_annotations` is set.
+        InputError: classes are not told apart, or there are no masks and `require_annotations` is
+            set.
     """
     images = find_images([path / _IMAGES])
     masks = path / _MASKS
@@ -61,36 +63,27 @@ def read_map_folder(path: Path, *, require_annotations: bool = True) -> Dataset:
     classes = folder_classes(path, folders)
     _check_beside(masks, folders)
     found = {folder: _named(masks / folder) for folder in classes}
-    _check_names(found, {image.name for image in images}, path / _IMAGES)
     if require_annotations and not any(found.values()):
         raise InputError(f"{masks}: no masks in it; put NAME.png there for NAME.jpg")
-    reader = _MapReader(found, classes)
-    records = []
-    for image in watched(images, "reading masks"):
-        size = image_size(image.path)
-        records.append(
-            ImageRecord(
-                id=image.name,
-                file_name=image.name.removesuffix(image.path.suffix) + image.path.suffix,
-                height=size[0],
-                width=size[1],
-                source=FileSource(path=image.path),
-                annotations=reader.annotations(image.name, image.path, size),
-            )
-        )
-    reader.warn(masks)
-    return _dataset(path, classes, records)
+    names = {image.name for image in images}
+    lonely = [item for files in found.values() for item in files.items() if item[0] not in names]
+    return RawDataset(
+        name=path.name,
+        categories=tuple(sorted(classes.values(), key=lambda category: category.id)),
+        images=_images_of_maps(images, found, classes, masks),
+        findings=tuple(_lonely(file, name, path / _IMAGES) for name, file in lonely),
+        to="masks",
+    )
 
 
-def read_object_folder(path: Path, *, require_annotations: bool = True) -> Dataset:
+def raw_object_folder(path: Path, *, require_annotations: bool = True) -> RawDataset:
     """Read a folder with one picture an object. Every picture is decoded once.
 
-    An image's id is the path of its folder. A folder without masks has no objects; pictures that
-    are all black are left out with a warning.
+    An image's id is the path of its folder. A folder without masks has no objects.
 
     Raises:
-        InputError: a folder does not have one image, a picture cannot be read or has another
-            size than its image, or there are no masks and `require_annotations` is set.
+        InputError: classes are not told apart, or there are no masks and `require_annotations` is
+            set.
     """
     items = _items(path)
     folders = {name for item in items for name in _folders(item / _MASKS)}
@@ -98,25 +91,25 @@ def read_object_folder(path: Path, *, require_annotations: bool = True) -> Datas
     for item in items:
         _check_beside(item / _MASKS, sorted(folders))
     pictures = {
-        (item, folder): _pictures(item / _MASKS / folder) for item in items for folder in classes
+        item: [
+            (file, category.id)
+            for folder, category in classes.items()
+            for file in _pictures(item / _MASKS / folder)
+        ]
+        for item in items
     }
     if require_annotations and not any(pictures.values()):
         raise InputError(f"{path}: no masks in any NAME/{_MASKS}/; add the pictures of the objects")
-    empty: list[Path] = []
-    records = []
-    for item in watched(items, "reading masks"):
-        files = [
-            (file, category.id)
-            for folder, category in classes.items()
-            for file in pictures[item, folder]
-        ]
-        records.append(_object_record(item.relative_to(path).as_posix(), item, files, empty))
-    if empty:
-        warnings.warn(
-            f"{path}: {len(empty)} masks without a pixel are left out; the first: {empty[0]}",
-            stacklevel=2,
-        )
-    return _dataset(path, classes, records)
+    return RawDataset(
+        name=path.name,
+        categories=tuple(sorted(classes.values(), key=lambda category: category.id)),
+        images=(
+            _image_of_objects(item.relative_to(path).as_posix(), item, pictures[item])
+            for item in watched(items, "reading masks")
+        ),
+        to="masks",
+        empty="masks without a pixel",
+    )
 
 
 def _check_beside(masks: Path, folders: Sequence[str]) -> None:
@@ -128,96 +121,96 @@ def _check_beside(masks: Path, folders: Sequence[str]) -> None:
         )
 
 
-def _check_names(found: Mapping[str, Mapping[str, Path]], names: set[str], images: Path) -> None:
-    """Refuse masks that belong to no image: probably the two are called differently."""
-    for files in found.values():
-        for name, file in files.items():
-            if name not in names:
-                raise InputError(f"{file}: no image {name}.* in {images}; give both one name")
+def _lonely(file: Path, name: str, images: Path) -> Finding:
+    """Return that masks belong to no image: probably the two are called differently."""
+    problem = Problem(UNKNOWN_IMAGE, f"no image {name}.* in {images}", "give both one name")
+    return Finding(f"{file}:", problem)
 
 
-def _dataset(
-    path: Path, classes: Mapping[str, Category], records: Sequence[ImageRecord]
-) -> Dataset:
-    categories = tuple(sorted(classes.values(), key=lambda category: category.id))
-    return Dataset(name=path.name, categories=categories, images=tuple(records))
+def _images_of_maps(
+    images: Sequence[FoundImage],
+    files: Mapping[str, Mapping[str, Path]],
+    classes: Mapping[str, Category],
+    masks: Path,
+) -> Iterator[RawImage]:
+    """Yield images with the objects of their maps; at last warn if no map tells objects apart.
+
+    Args:
+        images: the images.
+        files: the maps of each class by the name of their image.
+        classes: by their folders.
+        masks: the folder of all.
+    """
+    is_binary, in_pieces = True, None
+    for image in watched(images, "reading masks"):
+        raw = RawImage(
+            id=image.name,
+            file_name=image.name.removesuffix(image.path.suffix) + image.path.suffix,
+            source=FileSource(path=image.path),
+        )
+        objects: list[RawObject] = []
+        try:
+            size = image_size(image.path)
+            for folder, category in classes.items():
+                file = files[folder].get(image.name)
+                if file is None:
+                    continue
+                ids = read_ids(file)
+                check_size(file, ids.shape, image.path, size)
+                crops = crops_of(ids)
+                is_binary &= len(crops) <= 1
+                if is_binary and in_pieces is None and crops:
+                    in_pieces = file if len(pieces_of(crops[0][1])) > 1 else None
+                for number, crop in crops:
+                    where, mask = f"{file}: object {number}", rle_from_crop(crop, *ids.shape)
+                    own = f"{image.name}/{category.id}/{number}"
+                    objects.append(RawObject(where, own, category.id, mask))
+            yield replace(raw, stated=size, objects=lambda size, found=tuple(objects): found)
+        except FileProblem as error:
+            yield replace(raw, where=error.where, problems=(error.problem,))
+        except InputError:
+            yield raw  # what is wrong with an image is said when it is read
+    if is_binary and in_pieces is not None:
+        warnings.warn(
+            f"{masks}: no mask holds more than one value, so each is one object, also those in "
+            f"several pieces like {in_pieces.name}; give each object its own value",
+            stacklevel=2,
+        )
 
 
-class _MapReader:
-    """Reads maps of objects, and notices those that only tell objects from background."""
-
-    def __init__(
-        self, files: Mapping[str, Mapping[str, Path]], classes: Mapping[str, Category]
-    ) -> None:
-        self._files = files
-        self._classes = classes
-        self._is_binary = True
-        self._in_pieces: Path | None = None
-
-    def annotations(self, name: str, image: Path, size: tuple[int, int]) -> tuple[Annotation, ...]:
-        """Return the objects of an image; `size` is (height, width)."""
-        found: list[Annotation] = []
-        for folder, category in self._classes.items():
-            file = self._files[folder].get(name)
-            if file is None:
-                continue
-            ids = read_ids(file)
-            check_size(file, ids.shape, image, size)
-            crops = crops_of(ids)
-            self._is_binary &= len(crops) <= 1
-            if self._is_binary and self._in_pieces is None and crops:
-                self._in_pieces = file if len(pieces_of(crops[0][1])) > 1 else None
-            found += [
-                annotation_of_crop(
-                    crop, size, id=f"{name}/{category.id}/{number}", category_id=category.id
-                )
-                for number, crop in crops
-            ]
-        return tuple(found)
-
-    def warn(self, masks: Path) -> None:
-        """Say that no mask tells objects apart."""
-        if self._is_binary and self._in_pieces is not None:
-            warnings.warn(
-                f"{masks}: no mask holds more than one value, so each is one object, also those "
-                f"in several pieces like {self._in_pieces.name}; give each object its own value",
-                stacklevel=3,
-            )
-
-
-def _object_record(
-    id: str, item: Path, files: Sequence[tuple[Path, int]], empty: list[Path]
-) -> ImageRecord:
-    """Return an image from the pictures of its objects; notes in `empty` those that are black.
+def _image_of_objects(id: str, item: Path, files: Sequence[tuple[Path, int]]) -> RawImage:
+    """Return an image with the pictures of its objects, which are read for its size.
 
     Args:
         id: of the image.
         item: its folder.
         files: a picture and the category's id for each object.
-        empty: is added to.
     """
-    image = _only_image(item / _IMAGES)
-    size = image_size(image)
-    annotations: list[Annotation] = []
-    for file, category_id in files:
-        mask = read_foreground(file)
-        check_size(file, mask.shape, image, size)
-        if mask.any():
+    folder = item / _IMAGES
+    images = _pictures(folder)
+    if len(images) != 1:
+        text = f"holds {len(images)} images"
+        remedy = "an image has a folder of its own: put one there"
+        remedy = f"where each object has a picture of its own, {remedy}"
+        problem = Problem(BAD_IMAGE if images else MISSING_FILE, text, remedy)
+        return RawImage(id=id, file_name=id, source=None, where=f"{folder}:", problems=(problem,))
+
+    def objects(size: Size) -> Iterator[RawObject]:
+        for file, category_id in files:
             name = file.relative_to(item / _MASKS).with_suffix("").as_posix()
-            annotations.append(
-                annotation_of_crop(
-                    crop_from_mask(mask), size, id=f"{id}/{name}", category_id=category_id
-                )
-            )
-        else:
-            empty.append(file)
-    return ImageRecord(
+            raw = RawObject(f"{file}:", f"{id}/{name}", category_id, None)
+            try:
+                mask = read_foreground(file)
+                check_size(file, mask.shape, images[0], size)
+                yield raw._replace(segmentation=rle_from_mask(mask))
+            except FileProblem as error:
+                yield raw._replace(problems=(error.problem,))
+
+    return RawImage(
         id=id,
-        file_name=id + image.suffix,
-        height=size[0],
-        width=size[1],
-        source=FileSource(path=image),
-        annotations=tuple(annotations),
+        file_name=id + images[0].suffix,
+        source=FileSource(path=images[0]),
+        objects=objects,
     )
 
 
@@ -252,13 +245,3 @@ def _named(path: Path) -> dict[str, Path]:
     if not any(file.suffix.lower() in SUFFIXES for file in path.rglob("*")):
         return {}
     return {found.name: found.path for found in find_images([path])}
-
-
-def _only_image(folder: Path) -> Path:
-    files = _pictures(folder)
-    if len(files) != 1:
-        raise InputError(
-            f"{folder}: holds {len(files)} images; where each object has a picture of its own, "
-            "an image has a folder of its own: put one there"
-        )
-    return files[0]

@@ -6,7 +6,7 @@ from jaxtyping import Float64
 from fcis.core.masks import crop_from_rle
 from fcis.core.outlines import outline, pieces_of
 from fcis.data.dataset import Annotation, Polygons
-from fcis.data.formats.annotate import is_within
+from fcis.data.formats.bounds import is_within
 
 
 def one_outline(annotation: Annotation) -> Float64[np.ndarray, " coordinate"]:

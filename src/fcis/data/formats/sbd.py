@@ -1,4 +1,4 @@
-"""The Semantic Boundaries Dataset (SBD, MATLAB files) -> `Dataset`.
+"""The Semantic Boundaries Dataset (SBD, MATLAB files) -> `RawDataset`.
 
 A root holds `img/`, `cls/` and `inst/`, and lists of images: `*.txt` in it or in
 `ImageSets/Main/`. Their names are the splits, and `trainval` is all of `train` and `val`.
@@ -19,10 +19,11 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from fcis.core.errors import InputError
-from fcis.data.dataset import Dataset, FileSource, ImageRecord
+from fcis.data.checks.faults import DAMAGED_RLE, NO_MASK
+from fcis.data.checks.raw import FileProblem, RawDataset, RawImage
 from fcis.data.formats.folders import check_folders, choose_split, find_root, read_list, watched
-from fcis.data.formats.instance_map import LARGEST_ID, check_size
-from fcis.data.formats.voc import CATEGORIES, annotations_of_maps
+from fcis.data.formats.instance_map import LARGEST_ID
+from fcis.data.formats.voc import CATEGORIES, image_of_maps
 
 _FOLDERS = ("img", "cls", "inst")
 _BELOW = ("dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")
@@ -40,7 +41,7 @@ def sbd_root(path: Path) -> Path | None:
     return None
 
 
-def read_sbd(path: Path, split: str | None) -> Dataset:
+def raw_sbd(path: Path, split: str | None) -> RawDataset:
     """Read a split of an SBD root. Every MATLAB file is decoded once.
 
     An object's class is that of most of its pixels in `cls/`; pixels of value 255 belong to none.
@@ -50,7 +51,7 @@ def read_sbd(path: Path, split: str | None) -> Dataset:
         split: see above; None if there is only one.
 
     Raises:
-        InputError: a file is missing or damaged, maps differ in size, or an object has no class.
+        InputError: a folder or the lists are missing, or there is no such split.
 
     Official: lib/dataset/pascal_voc.py:153-200 @309f6c9.
     """
@@ -61,10 +62,11 @@ def read_sbd(path: Path, split: str | None) -> Dataset:
     splits = _splits(root)
     split = choose_split(path, split, list(splits))
     names = watched(splits[split], "reading masks")
-    return Dataset(
+    return RawDataset(
         name=f"{path.name}:{split}",
         categories=CATEGORIES,
-        images=tuple(_record(root, name) for name in names),
+        only_read="SBD",
+        images=(_raw_image(root, name) for name in names),
     )
 
 
@@ -87,28 +89,17 @@ def _splits(root: Path) -> Mapping[str, list[str]]:
     return dict(sorted(splits.items()))
 
 
-def _record(root: Path, name: str) -> ImageRecord:
-    image = root / "img" / f"{name}.jpg"
-    if not image.is_file():
-        raise InputError(f"{image}: no such image, though a list names it; restore it")
+def _raw_image(root: Path, name: str) -> RawImage:
     class_file, object_file = (root / folder / f"{name}.mat" for folder in _FOLDERS[1:])
-    objects = _segmentation(object_file, "GTinst")
-    classes = _segmentation(class_file, "GTcls")
-    check_size(object_file, objects.shape, class_file, classes.shape)
-    return ImageRecord(
-        id=name,
-        file_name=image.name,
-        height=objects.shape[0],
-        width=objects.shape[1],
-        source=FileSource(path=image),
-        annotations=annotations_of_maps(objects, classes, name, object_file),
-    )
+    return image_of_maps(root / "img" / f"{name}.jpg", object_file, class_file, _segmentation)
 
 
-def _segmentation(path: Path, variable: str) -> Int32[np.ndarray, "height width"]:
-    """Return the field Segmentation of the one structure in a MATLAB file."""
+def _segmentation(path: Path) -> Int32[np.ndarray, "height width"]:
+    """Return the field Segmentation of the one structure in a MATLAB file, GTcls or GTinst."""
+    variable = f"GT{path.parent.name}"
     if not path.is_file():
-        raise InputError(f"{path}: no such file, though a list names it; restore it")
+        text = "no such file, though a list names it"
+        raise FileProblem(path, NO_MASK, text, "restore it")
     try:
         values = loadmat(path, variable_names=[variable])[variable]["Segmentation"][0, 0]
         if values.ndim != 2 or values.dtype.kind not in "ui" or values.size == 0:
@@ -117,8 +108,6 @@ def _segmentation(path: Path, variable: str) -> Int32[np.ndarray, "height width"
             raise ValueError(f"Segmentation holds {values.min()} to {values.max()}")
     except _DAMAGED as error:
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"{path}: no map of pixels {variable}.Segmentation can be read from it ({reason}); "
-            "copy or download it again"
-        ) from error
+        text = f"no map of pixels {variable}.Segmentation can be read from it ({reason})"
+        raise FileProblem(path, DAMAGED_RLE, text, "copy or download it again") from error
     return values.astype(np.int32)

@@ -8,19 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcis.data.dataset import Dataset
-from fcis.data.formats.cityscapes import is_cityscapes, read_cityscapes
+from fcis.data.checks.raw import RawDataset
+from fcis.data.formats.cityscapes import is_cityscapes, raw_cityscapes
 from fcis.data.formats.folders import no_split
-from fcis.data.formats.labelme import is_labelme, read_labelme
+from fcis.data.formats.labelme import is_labelme, raw_labelme
 from fcis.data.formats.mask_folder import (
     is_map_folder,
     is_object_folder,
-    read_map_folder,
-    read_object_folder,
+    raw_map_folder,
+    raw_object_folder,
 )
-from fcis.data.formats.sbd import read_sbd, sbd_root
-from fcis.data.formats.voc import read_voc, voc_root
-from fcis.data.formats.yolo import find_yolo, read_yolo
+from fcis.data.formats.sbd import raw_sbd, sbd_root
+from fcis.data.formats.voc import raw_voc, voc_root
+from fcis.data.formats.yolo import find_yolo, raw_yolo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +38,12 @@ class Format:
 
     about: str
     recognise: Callable[[Path], object]
-    read: Callable[..., Dataset]
+    read: Callable[..., RawDataset]
     has_splits: bool = False
     may_lack_annotations: bool = False
 
-    def open(self, path: Path, split: str | None, *, require_annotations: bool) -> Dataset:
-        """Return the dataset.
+    def open(self, path: Path, split: str | None, *, require_annotations: bool) -> RawDataset:
+        """Return the dataset as its files hold it.
 
         Raises:
             InputError: it cannot be read, or there is no such split.
@@ -58,33 +58,33 @@ FORMATS = (
     Format(
         about="a YOLO data.yaml",
         recognise=find_yolo,
-        read=read_yolo,
+        read=raw_yolo,
         has_splits=True,
         may_lack_annotations=True,
     ),
-    Format(about="a VOC root", recognise=voc_root, read=read_voc, has_splits=True),
-    Format(about="an SBD root", recognise=sbd_root, read=read_sbd, has_splits=True),
+    Format(about="a VOC root", recognise=voc_root, read=raw_voc, has_splits=True),
+    Format(about="an SBD root", recognise=sbd_root, read=raw_sbd, has_splits=True),
     Format(
-        about="a Cityscapes root", recognise=is_cityscapes, read=read_cityscapes, has_splits=True
+        about="a Cityscapes root", recognise=is_cityscapes, read=raw_cityscapes, has_splits=True
     ),
     Format(
         about="a folder of images and masks",
         recognise=is_map_folder,
-        read=read_map_folder,
+        read=raw_map_folder,
         may_lack_annotations=True,
     ),
-    Format(about="a folder of LabelMe files", recognise=is_labelme, read=read_labelme),
+    Format(about="a folder of LabelMe files", recognise=is_labelme, read=raw_labelme),
     Format(
         about="a folder of images and masks",
         recognise=is_object_folder,
-        read=read_object_folder,
+        read=raw_object_folder,
         may_lack_annotations=True,
     ),
 )
 """In the order in which they are tried: the first that recognises a path is taken."""
 
 
-def open_format(path: Path, split: str | None, *, require_annotations: bool) -> Dataset | None:
+def open_format(path: Path, split: str | None, *, require_annotations: bool) -> RawDataset | None:
     """Return the dataset of the format that recognises a path, None if none does.
 
     Raises:

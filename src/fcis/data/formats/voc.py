@@ -1,17 +1,21 @@
-"""PASCAL VOC with instance segmentation (palette PNGs) -> `Dataset`.
+"""PASCAL VOC with instance segmentation (palette PNGs) -> `RawDataset`.
 
 A root holds `JPEGImages/`, `SegmentationClass/`, `SegmentationObject/` and the lists
 `ImageSets/Segmentation/*.txt`, whose names are the splits.
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Int32, Integer
 
 from fcis.core.errors import InputError
-from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord
-from fcis.data.formats.annotate import annotation_of_crop
+from fcis.core.masks import rle_from_crop
+from fcis.data.checks.faults import MISSING_FILE, UNKNOWN_CATEGORY, Problem
+from fcis.data.checks.raw import FileProblem, RawDataset, RawImage, RawObject
+from fcis.data.dataset import Category, FileSource
 from fcis.data.formats.folders import check_folders, choose_split, find_root, read_list, watched
 from fcis.data.formats.instance_map import check_size, crops_of, read_ids
 
@@ -37,7 +41,7 @@ def voc_root(path: Path) -> Path | None:
     return find_root(path, _BELOW, _FOLDERS[:1])
 
 
-def read_voc(path: Path, split: str | None) -> Dataset:
+def raw_voc(path: Path, split: str | None) -> RawDataset:
     """Read a split of a VOC root. Every map of objects is decoded once.
 
     An object's class is that of most of its pixels. Pixels of value 255 belong to none; objects
@@ -48,7 +52,7 @@ def read_voc(path: Path, split: str | None) -> Dataset:
         split: the name of a list, or None if there is only one.
 
     Raises:
-        InputError: a file is missing or damaged, maps differ in size, or an object has no class.
+        InputError: a folder or the lists are missing, or there is no such split.
 
     Official: lib/dataset/pascal_voc.py:153-200 @309f6c9.
     """
@@ -61,49 +65,60 @@ def read_voc(path: Path, split: str | None) -> Dataset:
         raise InputError(f"{root / _LISTS}: no lists (.txt) of images in it; restore them")
     split = choose_split(path, split, list(lists))
     names = read_list(lists[split])
-    return Dataset(
+    return RawDataset(
         name=f"{path.name}:{split}",
         categories=CATEGORIES,
-        images=tuple(_record(root, name) for name in watched(names, "reading masks")),
+        only_read="VOC",
+        images=(_raw_image(root, name) for name in watched(names, "reading masks")),
     )
 
 
-def _record(root: Path, name: str) -> ImageRecord:
-    image = root / _FOLDERS[0] / f"{name}.jpg"
-    if not image.is_file():
-        raise InputError(f"{image}: no such image, though a list names it; restore it")
-    class_file = root / _FOLDERS[1] / f"{name}.png"
-    object_file = root / _FOLDERS[2] / f"{name}.png"
-    objects, classes = read_ids(object_file), read_ids(class_file)
-    check_size(object_file, objects.shape, class_file, classes.shape)
-    return ImageRecord(
-        id=name,
-        file_name=image.name,
-        height=objects.shape[0],
-        width=objects.shape[1],
-        source=FileSource(path=image),
-        annotations=annotations_of_maps(objects, classes, name, object_file),
-    )
+def _raw_image(root: Path, name: str) -> RawImage:
+    class_file, object_file = (root / folder / f"{name}.png" for folder in _FOLDERS[1:])
+    return image_of_maps(root / _FOLDERS[0] / f"{name}.jpg", object_file, class_file, read_ids)
 
 
-def annotations_of_maps(
+def image_of_maps(
+    image: Path,
+    object_file: Path,
+    class_file: Path,
+    read: Callable[[Path], Int32[np.ndarray, "height width"]],
+) -> RawImage:
+    """Return an image with the objects of its two maps, or what is wrong with a file.
+
+    Args:
+        image: its file.
+        object_file: the map of objects.
+        class_file: the map of classes.
+        read: gives a map.
+    """
+    raw = RawImage(id=image.stem, file_name=image.name, source=FileSource(path=image))
+    try:
+        if not image.is_file():
+            text = "no such image, though a list names it"
+            raise FileProblem(image, MISSING_FILE, text, "restore it")
+        numbers, values = read(object_file), read(class_file)
+        check_size(object_file, numbers.shape, class_file, values.shape)
+    except FileProblem as error:
+        return replace(raw, where=error.where, problems=(error.problem,))
+    found = tuple(objects_of_maps(numbers, values, image.stem, object_file))
+    return replace(raw, stated=numbers.shape, objects=lambda size: found)
+
+
+def objects_of_maps(
     objects: Integer[np.ndarray, "height width"],
     classes: Integer[np.ndarray, "height width"],
     image_id: str,
     path: Path,
-) -> tuple[Annotation, ...]:
-    """Return the objects of an image from its map of objects and its map of classes.
+) -> Iterator[RawObject]:
+    """Yield the objects of an image from its map of objects and its map of classes.
 
     Args:
         objects: 0 is background, `VOID` open.
         classes: the VOC id of each pixel, or 0, or `VOID`.
-        image_id: ids of annotations begin with it.
-        path: the file to name in messages.
-
-    Raises:
-        InputError: an object lies on no class, or on one that VOC does not have.
+        image_id: ids of objects begin with it.
+        path: the file of the objects.
     """
-    found: list[Annotation] = []
     for number, crop in crops_of(objects):
         if number == VOID:
             continue
@@ -111,13 +126,12 @@ def annotations_of_maps(
         window = classes[crop.top : crop.top + rows, crop.left : crop.left + columns]
         votes = np.bincount(window[crop.bits])
         votes[:1] = votes[VOID:] = 0
+        problems = ()
         if not votes.any() or votes.argmax() > len(CATEGORIES):
             shown = ", ".join(str(value) for value in np.unique(window[crop.bits])[:5])
-            raise InputError(
-                f"{path}: object {number} lies on the class values {shown}; a class is 1 to "
-                f"{len(CATEGORIES)}: correct the map of classes"
-            )
-        category_id = int(votes.argmax())
-        id = f"{image_id}/{number}"
-        found.append(annotation_of_crop(crop, objects.shape, id=id, category_id=category_id))
-    return tuple(found)
+            text = f"lies on the class values {shown}"
+            remedy = f"a class is 1 to {len(CATEGORIES)}: correct the map of classes"
+            problems = (Problem(UNKNOWN_CATEGORY, text, remedy),)
+        where, own = f"{path}: object {number}", f"{image_id}/{number}"
+        mask = rle_from_crop(crop, *objects.shape)
+        yield RawObject(where, own, int(votes.argmax()), mask, problems=problems)

@@ -1,6 +1,7 @@
 """`Dataset` -> a folder in a format of one's choice."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -32,8 +33,16 @@ class Written:
     crowds: int
 
 
-def write_dataset(dataset: Dataset, out: Path, to: Format) -> Written:
+def write_dataset(
+    dataset: Dataset, out: Path, to: Format, *, document: Mapping[str, object] | None = None
+) -> Written:
     """Write a dataset with copies of its images into a folder, which is made.
+
+    Args:
+        dataset: what to write.
+        out: the folder.
+        to: the format.
+        document: the same as a COCO file, to be written in that format as it is.
 
     Raises:
         InputError: the folder is not empty or cannot be written, an image cannot be read, or two
@@ -50,7 +59,7 @@ def write_dataset(dataset: Dataset, out: Path, to: Format) -> Written:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise InputError(f"{out}: is not empty; name a new folder, so that nothing is mixed")
-        path = _write(dataset, out, to)
+        path = _write(dataset, out, to, document)
     except OSError as error:
         place = error.filename or out
         raise InputError(
@@ -63,11 +72,11 @@ def write_dataset(dataset: Dataset, out: Path, to: Format) -> Written:
     return Written(path=path, objects=len(annotations) - crowds, crowds=crowds)
 
 
-def _write(dataset: Dataset, out: Path, to: Format) -> Path:
+def _write(dataset: Dataset, out: Path, to: Format, document: Mapping[str, object] | None) -> Path:
     names = output_names(dataset)
     match to:
         case "coco":
-            return write_coco(dataset, names, out)
+            return write_coco(dataset, names, out, document)
         case "yolo":
             return write_yolo(dataset, names, out)
         case "labelme":

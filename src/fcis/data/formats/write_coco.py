@@ -1,9 +1,9 @@
 """`Dataset` -> `annotations.json` (COCO) and `images/`."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from fcis.data.dataset import Dataset
 from fcis.data.formats.copied_images import write_image
@@ -12,7 +12,12 @@ from fcis.data.formats.folders import watched
 ANNOTATIONS = "annotations.json"
 
 
-def write_coco(dataset: Dataset, names: Sequence[str], out: Path) -> Path:
+def write_coco(
+    dataset: Dataset,
+    names: Sequence[str],
+    out: Path,
+    document: Mapping[str, object] | None = None,
+) -> Path:
     """Write a dataset into a folder and return the annotation file.
 
     Ids of images and categories stay; masks are run-length encodings, so that holes and pieces
@@ -22,6 +27,7 @@ def write_coco(dataset: Dataset, names: Sequence[str], out: Path) -> Path:
         dataset: what to write.
         names: of the image files, as `output_names` gives them.
         out: an empty folder.
+        document: the same as a COCO file; if given it is written, with new names of the images.
 
     Raises:
         InputError: an image cannot be read.
@@ -29,8 +35,10 @@ def write_coco(dataset: Dataset, names: Sequence[str], out: Path) -> Path:
     """
     for record, name in watched(list(zip(dataset.images, names, strict=True)), "writing"):
         write_image(record, out / "images" / name)
-    records = zip(dataset.images, names, strict=True)
-    renamed = replace(dataset, images=tuple(replace(r, file_name=n) for r, n in records))
-    path = out / ANNOTATIONS
-    path.write_text(json.dumps(renamed.to_coco()) + "\n", encoding="utf-8")
-    return path
+    content = dataset.to_coco() if document is None else document
+    images = cast(Sequence[Mapping[str, object]], content["images"])
+    renamed = [{**e, "file_name": name} for e, name in zip(images, names, strict=True)]
+    # last, and in one step: a folder with annotations is a whole one
+    partial = out / (ANNOTATIONS + ".partial")
+    partial.write_text(json.dumps({**content, "images": renamed}) + "\n", encoding="utf-8")
+    return partial.replace(out / ANNOTATIONS)

@@ -1,4 +1,4 @@
-"""YOLO segmentation labels (`data.yaml` and a text file an image) -> `Dataset`.
+"""YOLO segmentation labels (`data.yaml` and a text file an image) -> `RawDataset`.
 
 Every line of a label file is an object: its class and the points of one polygon, x and y in
 fractions of the image's width and height. Labels lie beside the images: the last `images` in the
@@ -6,8 +6,7 @@ path of an image becomes `labels`, its suffix `.txt`. An image without a label f
 """
 
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,28 @@ import yaml
 from jaxtyping import Float64
 
 from fcis.core.errors import InputError
-from fcis.data.dataset import Annotation, Category, Dataset, FileSource, ImageRecord, Polygons
-from fcis.data.formats.annotate import annotation_of_polygons, far_outside
+from fcis.data.checks.faults import (
+    BAD_ANNOTATION,
+    BAD_POLYGON,
+    FAR_POLYGON,
+    MISSING_FILE,
+    NAN_COORDINATES,
+    NO_MASK,
+    ODD_POLYGON,
+    SHORT_POLYGON,
+    UNKNOWN_CATEGORY,
+    Finding,
+    Problem,
+)
+from fcis.data.checks.limits import FEWEST_VALUES
+from fcis.data.checks.raw import RawDataset, RawImage, RawObject, Size, problem_of
+from fcis.data.dataset import Category, FileSource
+from fcis.data.formats.bounds import far_outside
 from fcis.data.formats.folders import choose_split, read_text, watched
+from fcis.data.formats.json_values import short
 from fcis.imaging.finding import FoundImage, find_images
-from fcis.imaging.reading import image_size
 
+_GONE = Problem(MISSING_FILE, "no such image, though a list names it", "restore it")
 _SUFFIXES = (".yaml", ".yml")
 _USUAL_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 _SPLITS = ("train", "val", "test")
@@ -35,11 +50,11 @@ def find_yolo(path: Path) -> Path | None:
     return next((path / name for name in _USUAL_FILES if (path / name).is_file()), None)
 
 
-def read_yolo(path: Path, split: str | None, *, require_annotations: bool = True) -> Dataset:
-    """Read a split of a YOLO segmentation set. Image headers are read for the sizes.
+def raw_yolo(path: Path, split: str | None, *, require_annotations: bool = True) -> RawDataset:
+    """Read a split of a YOLO segmentation set.
 
     Ids of the categories are YOLO's, from 0. Images are called by their path below the folder of
-    the split, without suffix. Outlines without a pixel are left out with a warning.
+    the split, without suffix.
 
     Args:
         path: the `data.yaml`, or its folder.
@@ -47,7 +62,7 @@ def read_yolo(path: Path, split: str | None, *, require_annotations: bool = True
         require_annotations: refuse a split in which no image has a label file.
 
     Raises:
-        InputError: a file cannot be read or contradicts itself, or labels are boxes.
+        InputError: the file cannot be read or contradicts itself, or names no such split.
     """
     path = find_yolo(path) or path
     document = _load(path)
@@ -58,18 +73,25 @@ def read_yolo(path: Path, split: str | None, *, require_annotations: bool = True
     if len({str(value) for value in splits.values()}) == 1 and split is None:
         split = next(iter(splits))  # the same images under several names
     split = choose_split(path, split, list(splits))
-    found = find_images(list(_images(path, document, splits[split])))
+    listed = list(_images(path, document, splits[split]))
+    gone = [place for place in listed if not place.exists()]
+    found = find_images([place for place in listed if place not in gone] or listed)
     labels = [_label_file(image.path) for image in found]
     if require_annotations and not any(file.is_file() for file in labels):
         raise InputError(
             f"{labels[0].parent}: no label file for any of the {len(found)} images of {split!r} "
             f"in {path}, the first would be {labels[0].name}; restore the labels folder"
         )
-    reader = _LabelReader({category.id for category in categories}, path)
+    names = {category.id for category in categories}
     pairs = watched(list(zip(found, labels, strict=True)), "reading labels")
-    images = tuple(reader.record(image, file) for image, file in pairs)
-    reader.warn()
-    return Dataset(name=f"{path.stem}:{split}", categories=categories, images=images)
+    return RawDataset(
+        name=f"{path.stem}:{split}",
+        categories=categories,
+        images=(_raw_image(image, file, names, path) for image, file in pairs),
+        to="yolo",
+        findings=tuple(Finding(f"{place}:", _GONE) for place in gone),
+        empty="outlines without a pixel",
+    )
 
 
 def _load(path: Path) -> Mapping[str, object]:
@@ -92,7 +114,7 @@ def _categories(path: Path, names: object) -> tuple[Category, ...]:
         or not all(isinstance(key, int) and key >= 0 for key in found)
     ):
         raise InputError(
-            f"{path}: 'names' is {_short(names)}; give the names of the classes, as in "
+            f"{path}: 'names' is {short(names)}; give the names of the classes, as in "
             "names: [cell, debris]"
         )
     # YAML takes names like `no` and `3` for other things than text
@@ -133,92 +155,78 @@ def _label_file(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-class _LabelReader:
-    """Reads label files, and counts the outlines that hold no pixel."""
+def _raw_image(image: FoundImage, labels: Path, names: Collection[int], file: Path) -> RawImage:
+    """Return an image with its objects, which are read for its size.
 
-    def __init__(self, class_ids: set[int], path: Path) -> None:
-        self._class_ids = class_ids
-        self._path = path
-        self._empty: list[str] = []
-
-    def record(self, image: FoundImage, labels: Path) -> ImageRecord:
-        """Return an image with its objects."""
-        size = image_size(image.path)
-        annotations: list[Annotation] = []
-        text = read_text(labels) if os.path.isfile(labels) else ""
-        for number, line in enumerate(text.splitlines(), start=1):
-            where = f"{labels}: line {number}"
-            words = line.split()
-            if not words:
-                continue
-            class_id = self._class(where, words[0])
-            polygons = Polygons(
-                parts=(_points(where, words[1:], size),), height=size[0], width=size[1]
-            )
-            id = f"{image.name}/{number}"
-            annotation = annotation_of_polygons(polygons, id=id, category_id=class_id)
-            if annotation is None:
-                self._empty.append(where)
-            else:
-                annotations.append(annotation)
-        return ImageRecord(
-            id=image.name,
-            file_name=image.name.removesuffix(image.path.suffix) + image.path.suffix,
-            height=size[0],
-            width=size[1],
-            source=FileSource(path=image.path),
-            annotations=tuple(annotations),
-        )
-
-    def warn(self) -> None:
-        """Say how many outlines were left out."""
-        if self._empty:
-            warnings.warn(
-                f"{self._path}: {len(self._empty)} outlines without a pixel are left out; the "
-                f"first: {self._empty[0]}",
-                stacklevel=3,
-            )
-
-    def _class(self, where: str, word: str) -> int:
+    Args:
+        image: the image.
+        labels: the file of its labels, if there is one.
+        names: the numbers of the classes.
+        file: where these have their names.
+    """
+    problems: tuple[Problem, ...] = ()
+    text = ""
+    if os.path.isfile(labels):
         try:
-            number = float(word)
-        except ValueError:
-            number = -1.0
-        if number % 1 or int(number) not in self._class_ids:
-            raise InputError(
-                f"{where} has the class {word}, which is not among the names of {self._path} "
-                f"(0 to {max(self._class_ids)}); add the name or correct the line"
-            )
-        return int(number)
+            text = read_text(labels)
+        except InputError as error:
+            problems = (problem_of(error, labels, BAD_ANNOTATION),)
+
+    def objects(size: Size) -> Iterator[RawObject]:
+        for number, line in enumerate(text.splitlines(), start=1):
+            if words := line.split():
+                problem = _class_problem(words[0], names, file)
+                points = _points(words[1:], size)
+                is_good = problem is None and not isinstance(points, Problem)
+                found = (problem, points)
+                yield RawObject(
+                    where=f"{labels}: line {number}",
+                    id=f"{image.name}/{number}",
+                    category_id=int(float(words[0])) if problem is None else words[0],
+                    segmentation=[points] if is_good else None,
+                    problems=tuple(each for each in found if isinstance(each, Problem)),
+                )
+
+    return RawImage(
+        id=image.name,
+        file_name=image.name.removesuffix(image.path.suffix) + image.path.suffix,
+        source=FileSource(path=image.path),
+        objects=objects,
+        where=f"{labels}:",
+        problems=problems,
+    )
 
 
-def _points(
-    where: str, words: Sequence[str], size: tuple[int, int]
-) -> Float64[np.ndarray, " coordinate"]:
-    """Return the points of a line of a label file in pixels; `size` is (height, width)."""
+def _class_problem(word: str, names: Collection[int], file: Path) -> Problem | None:
+    """Return what is wrong with the class of a line."""
+    try:
+        number = float(word)
+    except ValueError:
+        number = -1.0
+    if number % 1 == 0 and int(number) in names:
+        return None
+    text = f"has the class {word}, which is not among the names of {file} (0 to {max(names)})"
+    return Problem(UNKNOWN_CATEGORY, text, "add the name or correct the line")
+
+
+def _points(words: Sequence[str], size: Size) -> Float64[np.ndarray, " coordinate"] | Problem:
+    """Return the points of a line in pixels, or why they are none."""
     if len(words) == 4:
-        raise InputError(
-            f"{where} has boxes, no polygons (a class and 4 numbers); masks are needed: export "
-            "the labels for segmentation"
-        )
-    if len(words) < 6 or len(words) % 2:
-        raise InputError(
-            f"{where} has {len(words)} coordinates; a polygon has x and y of 3 points or more: "
-            "correct or remove the line"
-        )
+        text = "has boxes, no polygons (a class and 4 numbers)"
+        return Problem(NO_MASK, text, "masks are needed: export the labels for segmentation")
+    if len(words) < FEWEST_VALUES or len(words) % 2:
+        kind = ODD_POLYGON if len(words) % 2 else SHORT_POLYGON
+        text = f"has {len(words)} coordinates"
+        remedy = "a polygon has x and y of 3 points or more: correct or remove the line"
+        return Problem(kind, text, remedy)
     try:
         points = np.array(words, dtype=np.float64)
     except ValueError as error:
-        raise InputError(f"{where}: {error}; write numbers, with a point for fractions") from error
+        remedy = "write numbers, with a point for fractions"
+        return Problem(BAD_POLYGON, f"has what is no number: {error}", remedy)
     points = np.round(points * np.tile([size[1], size[0]], len(points) // 2), _DIGITS)
     if far_outside(points, size):
-        raise InputError(
-            f"{where} has coordinates outside the image; they are fractions of its width and "
-            "height, from 0 to 1: divide pixels by them"
-        )
+        kind = FAR_POLYGON if np.isfinite(points).all() else NAN_COORDINATES
+        remedy = "they are fractions of its width and height, from 0 to 1: divide pixels by them"
+        return Problem(kind, "has coordinates outside the image", remedy)
     return points
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."

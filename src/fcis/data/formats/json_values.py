@@ -1,0 +1,36 @@
+"""Values as JSON holds them: what can stand for a number or an id."""
+
+from typing import TypeGuard
+
+from fcis.core.coco_types import ImageId
+from fcis.data.checks.limits import LARGEST_NUMBER
+
+
+def whole_number(value: object) -> int | None:
+    """Return a number without a fraction as an integer, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
+        return None
+    return int(value)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether a JSON value is a number, finite and of a size that an image can have."""
+    return isinstance(value, int | float) and -LARGEST_NUMBER < value < LARGEST_NUMBER
+
+
+def is_id(value: object) -> TypeGuard[ImageId]:
+    """Tell whether a JSON value can be an id."""
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def is_flat(value: object) -> TypeGuard[list[float]]:
+    """Tell whether a JSON value is a list of numbers."""
+    return isinstance(value, list) and all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in value
+    )
+
+
+def short(value: object) -> str:
+    """Return a value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,24 @@
+"""Values as JSON holds them."""
+
+from fcis.data.formats.json_values import is_flat, is_id, is_number, short, whole_number
+
+
+def test_numbers():
+    assert [whole_number(v) for v in (3, 3.0, -1, 0)] == [3, 3, -1, 0]
+    assert [whole_number(v) for v in (3.5, "3", None, True, float("nan"))] == [None] * 5
+    assert all(map(is_number, (0, -2.5, 1e9)))
+    assert not any(map(is_number, ("1", None, [], float("nan"), float("inf"), 10**400)))
+
+
+def test_ids():
+    assert [is_id(v) for v in (1, "a", True, None, 1.0, [1])] == [True, True, *[False] * 4]
+
+
+def test_lists():
+    assert [is_flat(v) for v in ([], [1, 2.5], [True], ["1"], [[1]], "text")] == [
+        True, True, False, False, False, False
+    ]  # fmt: skip
+
+
+def test_long_values():
+    assert short("a") == "'a'" and len(short("a" * 50)) == 40
