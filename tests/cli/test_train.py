@@ -77,7 +77,7 @@ def test_deep_images_are_read_with_the_percentiles_of_the_recipe(fcis, calls, an
         "--set", "high_depth=[1, 99]",
     )  # fmt: skip
     assert code == 0
-    assert {r.source.percentiles for r in calls[0][1].images} == {(1.0, 99.0)}
+    assert {r.source.reading.percentiles for r in calls[0][1].images} == {(1.0, 99.0)}
 
 
 @pytest.mark.parametrize(

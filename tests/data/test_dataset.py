@@ -10,6 +10,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from fcis.core.errors import InputError
+from fcis.core.image_reading import ImageReading
 from fcis.core.masks import mask_from_rle, rle_from_mask
 from fcis.data.dataset import (
     Annotation,
@@ -163,11 +164,11 @@ def test_reading_changes_how_files_are_read_and_nothing_else(tmp_path):
     source = FileSource(path=tmp_path / "deep.png")
     image = ImageRecord(id=1, file_name="deep.png", height=4, width=6, source=source)
     plain = Dataset(name="deep", categories=(), images=(image,))
-    narrow = plain.reading(percentiles=(10.0, 90.0))
+    narrow = plain.reading(ImageReading(percentiles=(10.0, 90.0)))
     assert plain.images[0].read()[3, 3, 0] <= 1  # of 65535
     assert narrow.images[0].read()[3, 3, 0] == 255
     assert narrow.to_coco() == plain.to_coco()
-    limited = plain.reading(percentiles=(10.0, 90.0), max_pixels=23)
+    limited = plain.reading(ImageReading(percentiles=(10.0, 90.0)), max_pixels=23)
     with pytest.raises(InputError, match=r"deep\.png"):
         limited.images[0].read()
 
@@ -179,7 +180,7 @@ def test_reading_leaves_images_without_files_alone(tmp_path):
 
     image = ImageRecord(id=1, file_name="x", height=2, width=3, source=Drawn())
     data = Dataset(name="x", categories=(), images=(image,))
-    assert data.reading(percentiles=(1.0, 99.0)).images == (image,)
+    assert data.reading(ImageReading(percentiles=(1.0, 99.0))).images == (image,)
 
 
 class Memory:
@@ -207,7 +208,7 @@ def test_other_channels_are_read_whole(tmp_path):
     pages = [Image.fromarray(PIXELS[:, :, 0] + i) for i in range(5)]
     path = tmp_path / "x.tif"
     pages[0].save(path, save_all=True, append_images=pages[1:])
-    picture = FileSource(path=path, channels=5).open()
+    picture = FileSource(path=path, reading=ImageReading(channels=5)).open()
     assert isinstance(picture, ArrayPicture) and picture.read().shape == (2, 3, 5)
 
 

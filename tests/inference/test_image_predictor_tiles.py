@@ -87,7 +87,7 @@ def test_files_of_very_many_pixels_are_read_by_rows(tiny_predictor, tmp_path, mo
     Image.fromarray(pixels).save(path)
     expected = tiny_predictor.predict(pixels, score_threshold=0, tile=64)
     monkeypatch.setattr("fcis.inference.image_predictor.MAX_PIXELS", 10_000)
-    monkeypatch.setattr("fcis.inference.image_predictor.read_image", None)
+    monkeypatch.setattr("fcis.imaging.multichannel.read_image", None)
     found = tiny_predictor.predict(path, score_threshold=0, tile=64)
     assert found.image is None and found.file_name == str(path)
     same(found, expected)

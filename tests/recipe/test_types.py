@@ -1,9 +1,10 @@
 """The defaults are the release's numbers."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from fcis.core.image_reading import RGB, ImageReading
 from fcis.recipe.conventions import RELEASE
 from fcis.recipe.types import DetectionRecipe, HeadRecipe, ModelRecipe, Preprocessing, RPNRecipe
 
@@ -74,3 +75,14 @@ def test_recipes_do_not_change():
         DetectionRecipe().vote = "probability"
     with pytest.raises(TypeError):
         HeadRecipe("pool")
+
+
+def test_a_model_says_how_images_are_read():
+    model = ModelRecipe()
+    assert model.image_reading == RGB
+    model = replace(
+        model,
+        backbone=replace(model.backbone, in_channels=5),
+        preprocessing=replace(model.preprocessing, high_depth=(1.0, 99.0)),
+    )
+    assert model.image_reading == ImageReading(percentiles=(1.0, 99.0), channels=5)

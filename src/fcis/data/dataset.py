@@ -14,9 +14,10 @@ from jaxtyping import Float64, UInt8
 
 from fcis.core.coco_types import CocoAnnotation, CocoDataset, ImageId
 from fcis.core.errors import InputError
+from fcis.core.image_reading import RGB, ImageReading
 from fcis.core.masks import RLE, rle_from_polygons
-from fcis.imaging.multichannel import read_pages
-from fcis.imaging.reading import MAX_PIXELS, PERCENTILES, read_image
+from fcis.imaging.multichannel import read_as
+from fcis.imaging.reading import MAX_PIXELS, read_image
 from fcis.imaging.strips.picture import ArrayPicture, Picture, open_picture
 
 
@@ -87,29 +88,20 @@ class FileSource:
     Attributes:
         path: the file.
         max_pixels: the most pixels that are accepted.
-        percentiles: of the values of a 16-bit or float image, what becomes 0 and 255.
-        channels: of the network; 3 and 1 read RGB, other numbers what the file stores.
+        reading: how they are read.
     """
 
     path: Path
     max_pixels: int = MAX_PIXELS
-    percentiles: tuple[float, float] = PERCENTILES
-    channels: int = 3
+    reading: ImageReading = RGB
 
     def read(self) -> UInt8[np.ndarray, "height width channel"]:
-        """Return the image as `fcis.imaging.reading` does, or `fcis.imaging.multichannel`.
+        """Return the image as `fcis.imaging.multichannel` does.
 
         Raises:
             InputError: the file cannot be read as an image.
         """
-        if self.channels not in (1, 3):
-            return read_pages(
-                self.path,
-                self.channels,
-                max_pixels=self.max_pixels,
-                percentiles=self.percentiles,
-            )
-        return read_image(self.path, max_pixels=self.max_pixels, percentiles=self.percentiles)
+        return read_as(self.path, self.reading, max_pixels=self.max_pixels)
 
     def open(self) -> Picture:
         """Return the same image, to be read row by row.
@@ -117,9 +109,7 @@ class FileSource:
         Raises:
             InputError: the file cannot be read as an image.
         """
-        if self.channels not in (1, 3):
-            return ArrayPicture(self.read())
-        return open_picture(self.path, max_pixels=self.max_pixels, percentiles=self.percentiles)
+        return open_picture(self.path, self.reading, max_pixels=self.max_pixels)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -237,27 +227,18 @@ class Dataset:
         """Return the first images, or all if there are fewer."""
         return replace(self, images=self.images[:count])
 
-    def reading(
-        self,
-        *,
-        percentiles: tuple[float, float],
-        max_pixels: int = MAX_PIXELS,
-        channels: int = 3,
-    ) -> "Dataset":
+    def reading(self, how: ImageReading, *, max_pixels: int = MAX_PIXELS) -> "Dataset":
         """Return the same dataset with its image files read as a network asks for it.
 
         Args:
-            percentiles: of the values of a 16-bit or float image, what becomes 0 and 255.
+            how: as `ModelRecipe.image_reading` says.
             max_pixels: the most pixels that are accepted.
-            channels: of the network.
         """
 
         def changed(record: ImageRecord) -> ImageRecord:
             if not isinstance(record.source, FileSource):
                 return record
-            source = replace(
-                record.source, percentiles=percentiles, max_pixels=max_pixels, channels=channels
-            )
+            source = replace(record.source, reading=how, max_pixels=max_pixels)
             return replace(record, source=source)
 
         return replace(self, images=tuple(changed(record) for record in self.images))

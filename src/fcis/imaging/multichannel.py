@@ -1,4 +1,4 @@
-"""Image files of any number of channels, as microscopes and satellites write them."""
+"""Images read as a network asks: RGB, or any channels, as microscopes and satellites write them."""
 
 from pathlib import Path
 
@@ -7,73 +7,71 @@ from jaxtyping import Num, UInt8
 from PIL import Image, ImageSequence
 
 from fcis.core.errors import InputError
+from fcis.core.image_reading import ImageReading
 from fcis.imaging.bit_depth import to_levels, value_limits
+from fcis.imaging.in_memory import Readable
 from fcis.imaging.reading import (
     DAMAGED,
     MAX_PIXELS,
-    PERCENTILES,
+    as_rgb,
     check_pixels,
     damaged,
     open_header,
+    read_image,
 )
 
 
-def read_pages(
-    path: str | Path,
-    channels: int,
-    *,
-    max_pixels: int = MAX_PIXELS,
-    percentiles: tuple[float, float] = PERCENTILES,
-) -> UInt8[np.ndarray, "height width {channels}"]:
-    """Return an image with its channels as they are stored.
+def read_as(
+    image: Readable, reading: ImageReading, *, max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "height width channel"]:
+    """Return an image the way a network takes it: RGB, or its channels as they are stored.
 
-    They are the pages of a TIFF, each grey, or the bands of a single picture (RGBA has four).
-    Each channel of more than 8 bits is scaled by itself, because fluorescence channels differ
-    in brightness by orders of magnitude.
+    RGB, and PIL images, are read as `fcis.imaging.reading` says. The channels of a file are the
+    pages of a TIFF, each grey, or the bands of a single picture (RGBA has four). Each of more than
+    8 bits is scaled by itself, because fluorescence channels differ in brightness by orders of
+    magnitude.
 
     Args:
-        path: the file.
-        channels: how many the network takes.
-        max_pixels: the most pixels of a page that are accepted.
-        percentiles: of the values of a deep channel, what becomes 0 and 255.
+        image: a file, a PIL image, or an array with its channels last.
+        reading: how it is read.
+        max_pixels: the most pixels that are accepted, of a page where there are several.
 
     Raises:
         InputError: no such file, not an image, damaged, too large, or of other channels.
     """
+    percentiles = reading.percentiles
+    if isinstance(image, str | Path):
+        if reading.is_rgb:
+            return read_image(image, max_pixels=max_pixels, percentiles=percentiles)
+        return _read_pages(image, reading, max_pixels)
+    if reading.is_rgb or isinstance(image, Image.Image):
+        return as_rgb(image, max_pixels=max_pixels, percentiles=percentiles)
+    if image.ndim != 3 or image.shape[2] != reading.channels or image.size == 0:
+        raise InputError(
+            f"image: got an array of shape {image.shape}; the network takes height x width x "
+            f"{reading.channels} channels (from channels first: array.transpose(1, 2, 0))"
+        )
+    check_pixels((image.shape[1], image.shape[0]), max_pixels, "image")
+    return _levels(image, percentiles)
+
+
+def _read_pages(
+    path: str | Path, reading: ImageReading, max_pixels: int
+) -> UInt8[np.ndarray, "height width {reading.channels}"]:
+    """Return the channels that a file stores."""
     name = str(path)
     with open_header(path) as image:
         check_pixels(image.size, max_pixels, name)
         pages = _count(image, name)
-        if pages == 1 and len(image.getbands()) == channels:
-            return _bands(image, percentiles, name)
-        if pages != channels:
+        if pages == 1 and len(image.getbands()) == reading.channels:
+            return _bands(image, reading.percentiles, name)
+        if pages != reading.channels:
             found = f"{pages} pages" if pages > 1 else f"{len(image.getbands())} channel(s)"
             raise InputError(
-                f"{name}: has {found}, the network takes {channels}; write a TIFF with one grey "
-                "page a channel"
+                f"{name}: has {found}, the network takes {reading.channels}; write a TIFF with one "
+                "grey page a channel"
             )
-        return _stacked(image, percentiles, name)
-
-
-def as_channels(
-    image: Num[np.ndarray, "height width *channel"],
-    channels: int,
-    *,
-    max_pixels: int = MAX_PIXELS,
-    percentiles: tuple[float, float] = PERCENTILES,
-) -> UInt8[np.ndarray, "height width {channels}"]:
-    """Return an array in memory as `read_pages` returns a file.
-
-    Raises:
-        InputError: an array of other axes or channels, without pixels, or with too many.
-    """
-    if image.ndim != 3 or image.shape[2] != channels or image.size == 0:
-        raise InputError(
-            f"image: got an array of shape {image.shape}; the network takes height x width x "
-            f"{channels} channels (from channels first: array.transpose(1, 2, 0))"
-        )
-    check_pixels((image.shape[1], image.shape[0]), max_pixels, "image")
-    return _levels(image, percentiles)
+        return _stacked(image, reading.percentiles, name)
 
 
 def _count(image: Image.Image, name: str) -> int:

@@ -17,11 +17,11 @@ from jaxtyping import Num, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from fcis.core.errors import InputError
+from fcis.core.image_reading import RGB
 from fcis.imaging.bit_depth import to_levels, value_limits
 
 MAX_PIXELS = 100_000_000
 MAX_TILED_PIXELS = 1_000_000_000  # of images that go through the network in tiles
-PERCENTILES = (0.1, 99.9)
 
 # Pillow opens more than these, among them formats that run programs (EPS) or have no signature.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "MPO", "AVIF")
@@ -45,7 +45,7 @@ def read_image(
     path: str | Path,
     *,
     max_pixels: int = MAX_PIXELS,
-    percentiles: tuple[float, float] = PERCENTILES,
+    percentiles: tuple[float, float] = RGB.percentiles,
     exif: bool = True,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Return the first picture of an image file as RGB, the way a viewer shows it.
@@ -71,7 +71,7 @@ def as_rgb(
     image: Image.Image | Shaped[np.ndarray, "..."],
     *,
     max_pixels: int = MAX_PIXELS,
-    percentiles: tuple[float, float] = PERCENTILES,
+    percentiles: tuple[float, float] = RGB.percentiles,
     exif: bool = False,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Return an image in memory as RGB; one that is this already is returned itself.

@@ -22,8 +22,8 @@ from fcis.data.dataset import Dataset
 from fcis.imaging.channel_counts import as_picture
 from fcis.imaging.in_memory import OpenFile, as_readable
 from fcis.imaging.instances import Instances
-from fcis.imaging.multichannel import as_channels, read_pages
-from fcis.imaging.reading import MAX_PIXELS, MAX_TILED_PIXELS, as_rgb, image_size, read_image
+from fcis.imaging.multichannel import read_as
+from fcis.imaging.reading import MAX_PIXELS, MAX_TILED_PIXELS, image_size
 from fcis.imaging.strips.picture import ArrayPicture, Picture, level_counts, open_picture
 from fcis.inference.preprocess import Resize, collate, prepare, stretch_limits
 from fcis.inference.test_time.ensemble import Ensemble, Inputs
@@ -173,16 +173,7 @@ class ImagePredictor:
         Raises:
             InputError: it cannot be read.
         """
-        image = as_readable(image)
-        percentiles = self.info.model.preprocessing.high_depth
-        channels = self.info.model.backbone.in_channels
-        if channels not in (1, 3) and not isinstance(image, Image.Image):
-            if isinstance(image, str | Path):
-                return read_pages(image, channels, max_pixels=max_pixels, percentiles=percentiles)
-            return as_channels(image, channels, max_pixels=max_pixels, percentiles=percentiles)
-        if isinstance(image, str | Path):
-            return read_image(image, max_pixels=max_pixels, percentiles=percentiles)
-        return as_rgb(image, max_pixels=max_pixels, percentiles=percentiles)
+        return read_as(as_readable(image), self.info.model.image_reading, max_pixels=max_pixels)
 
     def prepare(
         self,
@@ -307,16 +298,13 @@ class ImagePredictor:
         Raises:
             InputError: an image cannot be read or has another size than the dataset states.
         """
-        percentiles = self.info.model.preprocessing.high_depth
-        channels = self.info.model.backbone.in_channels
+        most = MAX_PIXELS if self.tiling is None else MAX_TILED_PIXELS
+        records = dataset.reading(self.info.model.image_reading, max_pixels=most).images
         if self.tiling is not None:
-            most = MAX_TILED_PIXELS
-            dataset = dataset.reading(percentiles=percentiles, max_pixels=most, channels=channels)
-            for record in dataset.images:
+            for record in records:
                 found = self.detect_picture(record.open(), self.tiling, batch=batch)
                 yield replace(found, image_id=record.id, file_name=record.file_name)
             return
-        records = dataset.reading(percentiles=percentiles, channels=channels).images
         each = self.detect_each((record.read for record in records), batch=batch)
         with closing(each):
             for record, found in zip(records, each, strict=True):
@@ -353,8 +341,7 @@ class ImagePredictor:
     ) -> Instances:
         image = as_readable(image)
         if isinstance(image, str | Path) and math.prod(image_size(image)) > MAX_PIXELS:
-            percentiles = self.info.model.preprocessing.high_depth
-            picture: Picture = open_picture(image, percentiles=percentiles)
+            picture: Picture = open_picture(image, self.info.model.image_reading)
         else:
             picture = ArrayPicture(self.read(image, max_pixels=MAX_TILED_PIXELS))
         found = self.detect_picture(picture, tiling, batch=batch)

@@ -59,7 +59,7 @@ def find_jobs(
 
     Args:
         inputs: as the user wrote them.
-        model: says how deep images become 8-bit ones, and the ids of the categories.
+        model: says how images are read, and the ids of the categories.
         images_dir: where the images of annotation files lie, if not beside them.
         max_pixels: the most pixels that an image may have.
         out: the pictures that an earlier run left in this folder are not taken for images,
@@ -74,20 +74,14 @@ def find_jobs(
         raise InputError("an INPUT is empty, which would mean this folder; write . for that")
     if images_dir is not None and not named:
         raise InputError(f"--images {images_dir}: is for a COCO .json; leave it out")
-    percentiles, channels = model.preprocessing.high_depth, model.backbone.in_channels
+    reading = model.image_reading
     jobs: list[Job] = []
     for item in named:
         dataset = open_dataset(item, images_dir, require_annotations=False)
-        dataset = dataset.reading(percentiles=percentiles, max_pixels=max_pixels, channels=channels)
-        jobs += _dataset_jobs(dataset, model)
+        jobs += _dataset_jobs(dataset.reading(reading, max_pixels=max_pixels), model)
     for found in find_images(plain) if plain else ():
         if out is None or str(found.path) in plain or not _is_result(found.path, out):
-            source = FileSource(
-                path=found.path,
-                max_pixels=max_pixels,
-                percentiles=percentiles,
-                channels=channels,
-            )
+            source = FileSource(path=found.path, max_pixels=max_pixels, reading=reading)
             jobs.append(
                 Job(
                     name=found.name,

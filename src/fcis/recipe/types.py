@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
+from fcis.core.image_reading import ImageReading
 from fcis.recipe.bounds import (
     Between,
     Channels,
@@ -335,6 +336,13 @@ class ModelRecipe:
     instfcn: InstFCNRecipe = field(default_factory=InstFCNRecipe)
     detection: DetectionRecipe = field(default_factory=DetectionRecipe)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+    @property
+    def image_reading(self) -> ImageReading:
+        """Return how the images of this network are read."""
+        return ImageReading(
+            percentiles=self.preprocessing.high_depth, channels=self.backbone.in_channels
+        )
 
     def rules(self) -> Iterator[Rule]:
         """Yield the rules between records."""

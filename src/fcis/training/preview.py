@@ -37,10 +37,7 @@ def preview_samples(dataset: Dataset, recipe: Recipe, count: int, seed: int) -> 
     """
     recipe = for_dataset(recipe, dataset)
     check_record(recipe, "")
-    dataset = dataset.reading(
-        percentiles=recipe.model.preprocessing.high_depth,
-        channels=recipe.model.backbone.in_channels,
-    )
+    dataset = dataset.reading(recipe.model.image_reading)
     recipe = replace(recipe, training=replace(recipe.training, seed=seed))
     samples = TrainingSamples(dataset, recipe)
     if not samples.images:

@@ -121,9 +121,7 @@ def train(
     model, new_arrays = _initial_model(recipe, weights, progressed)
     if recipe.training.precision == "float64":
         model.double()
-    percentiles = recipe.model.preprocessing.high_depth
-    channels = recipe.model.backbone.in_channels
-    train_set = train_set.reading(percentiles=percentiles, channels=channels)
+    train_set = train_set.reading(recipe.model.image_reading)
     recipe = _with_batch(recipe, progressed, model, train_set, device)
     loader = training_loader(train_set, recipe, progressed.steps)
     training, steps = recipe.training, progressed.steps

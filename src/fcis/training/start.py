@@ -52,10 +52,7 @@ def start_training(
         check_distinct(train_data, val_data)
     train_set, train_name = _opened(train_data, train_images)
     val_set, val_name = _opened(val_data, val_images)
-    train_set = train_set.reading(
-        percentiles=recipe.model.preprocessing.high_depth,
-        channels=recipe.model.backbone.in_channels,
-    )
+    train_set = train_set.reading(recipe.model.image_reading)
     images = (train_images, val_images)
     check_before_training(train_name, train_set, val_name, val_set, images=images)
     recipe = for_dataset(recipe, train_set)

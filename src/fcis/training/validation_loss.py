@@ -34,10 +34,7 @@ class ValidationLoss:
             repeat_crops=0.0,
         )
         self.recipe = replace(recipe, training=plain)
-        percentiles = recipe.model.preprocessing.high_depth
-        val_set = val_set.reading(
-            percentiles=percentiles, channels=recipe.model.backbone.in_channels
-        )
+        val_set = val_set.reading(recipe.model.image_reading)
         self.samples = TrainingSamples(val_set, self.recipe)
         if not self.samples.images:
             raise InputError(

@@ -20,6 +20,7 @@ def no_pixels(monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("an image was decoded")
 
+    monkeypatch.setattr(records, "read_as", refuse)
     monkeypatch.setattr(records, "read_image", refuse)
     monkeypatch.setattr(image_facts, "read_image", refuse)
     monkeypatch.setattr(ImageFile.ImageFile, "load", refuse)

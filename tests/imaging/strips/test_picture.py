@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from fcis.core.errors import InputError
+from fcis.core.image_reading import ImageReading
 from fcis.imaging.reading import read_image
 from fcis.imaging.strips import picture as module
 from fcis.imaging.strips.picture import (
@@ -64,7 +65,7 @@ def test_percentiles_of_deep_images(tmp_path):
     path = tmp_path / "x.png"
     Image.fromarray(noise(70, 50, dtype=np.uint16, high=5000)).save(path)
     for percentiles in ((0.0, 100.0), (5.0, 60.0)):
-        rows = list(open_picture(path, percentiles=percentiles).blocks())
+        rows = list(open_picture(path, ImageReading(percentiles=percentiles)).blocks())
         np.testing.assert_array_equal(
             np.concatenate(rows), read_image(path, percentiles=percentiles)
         )

@@ -1,7 +1,7 @@
 """An image of which some rows are in memory at a time: what tiles are cut from.
 
-Rows are the same as those of `fcis.imaging.reading.read_image`, but for 32-bit and float images of
-more than 16 million pixels, whose percentiles are those of a part of the pixels.
+Rows are the same as those of `fcis.imaging.multichannel.read_as`, but for 32-bit and float images
+of more than 16 million pixels, whose percentiles are those of a part of the pixels.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,16 +13,16 @@ from jaxtyping import Int64, Num, UInt8
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from fcis.core.image_reading import RGB, ImageReading
 from fcis.imaging.bit_depth import passing_limits, to_levels
 from fcis.imaging.channel_counts import as_picture, fit_channels
+from fcis.imaging.multichannel import read_as
 from fcis.imaging.reading import (
     MAX_TILED_PIXELS,
-    PERCENTILES,
     check_pixels,
     deep_values,
     open_header,
     orientation,
-    read_image,
     shallow_to_rgb,
 )
 from fcis.imaging.strips.png import png_layout, png_parts
@@ -79,12 +79,12 @@ class FilePicture:
         size: tuple[int, int],
         *,
         parts: Callable[[], Iterator[Image.Image]],
-        percentiles: tuple[float, float],
+        reading: ImageReading,
     ) -> None:
         self._path = path
         self._size = size
         self._parts = parts
-        self._percentiles = percentiles
+        self._reading = reading
         self._limits: tuple[float, float] | None = None
 
     @property
@@ -104,17 +104,18 @@ class FilePicture:
                 yield shallow_to_rgb(part, str(self._path))
                 continue
             if self._limits is None:
-                self._limits = passing_limits(self._values(), self._size, self._percentiles)
+                percentiles = self._reading.percentiles
+                self._limits = passing_limits(self._values(), self._size, percentiles)
             yield np.repeat(to_levels(values, self._limits)[:, :, None], 3, axis=2)
 
     def read(self) -> UInt8[np.ndarray, "height width channel"]:
-        """Return the whole image as `read_image` does.
+        """Return the whole image as `read_as` does.
 
         Raises:
             InputError: the file is truncated or damaged.
         """
         pixels = self._size[0] * self._size[1]
-        return read_image(self._path, max_pixels=pixels, percentiles=self._percentiles)
+        return read_as(self._path, self._reading, max_pixels=pixels)
 
     def _values(self) -> Iterator[Num[np.ndarray, "_ width"]]:
         """Yield the values of a deep image."""
@@ -125,20 +126,17 @@ class FilePicture:
 
 
 def open_picture(
-    path: str | Path,
-    *,
-    max_pixels: int = MAX_TILED_PIXELS,
-    percentiles: tuple[float, float] = PERCENTILES,
+    path: str | Path, reading: ImageReading = RGB, *, max_pixels: int = MAX_TILED_PIXELS
 ) -> Picture:
     """Return an image file as a picture; PNG and TIFF stay on the disk, others are read here.
 
     Interlaced PNGs, those with colours of 16 bits, and TIFFs that are turned or have their
-    channels apart are read whole, too, as 3 bytes a pixel.
+    channels apart are read whole, too, as 3 bytes a pixel; so are channels other than RGB.
 
     Args:
         path: a file in one of the usual formats.
+        reading: how it is read.
         max_pixels: the most pixels that are accepted.
-        percentiles: of the values of a deep image, what becomes 0 and 255.
 
     Raises:
         InputError: no such file, not an image, damaged, truncated or too large.
@@ -147,10 +145,11 @@ def open_picture(
     with open_header(path) as image:
         check_pixels(image.size, max_pixels, str(path))
         width, height = image.size
-        parts = _parts(path, image) if orientation(image) == 1 else None
+        is_plain = reading.is_rgb and orientation(image) == 1
+        parts = _parts(path, image) if is_plain else None
     if parts is None:
-        return ArrayPicture(read_image(path, max_pixels=max_pixels, percentiles=percentiles))
-    return FilePicture(path, (height, width), parts=parts, percentiles=percentiles)
+        return ArrayPicture(read_as(path, reading, max_pixels=max_pixels))
+    return FilePicture(path, (height, width), parts=parts, reading=reading)
 
 
 def _parts(path: Path, image: Image.Image) -> Callable[[], Iterator[Image.Image]] | None:

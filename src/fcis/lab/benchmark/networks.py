@@ -11,7 +11,7 @@ from PIL import Image
 
 from fcis.core.errors import InputError
 from fcis.data.scenes.shape_scenes import render_scene
-from fcis.imaging.reading import read_image
+from fcis.imaging.multichannel import read_as
 from fcis.inference.load_predictor import load_any
 from fcis.inference.predictor import Predictor
 from fcis.inference.preprocess import collate, plan_resize, prepare
@@ -69,7 +69,7 @@ def open_network(
     if size is not None:
         model = with_size(model, size)
     image = image or write_example(folder, model)
-    pixels = read_image(image, percentiles=model.preprocessing.high_depth)
+    pixels = read_as(image, model.image_reading)
     tell("network with random weights")
     return random_predictor(model, whole.name, pixels, device=device), whole.name, image
 
@@ -83,7 +83,7 @@ def with_classes(recipe: ModelRecipe, count: int) -> ModelRecipe:
 
 
 def random_predictor(
-    recipe: ModelRecipe, name: str, image: UInt8[np.ndarray, "height width 3"], *, device: str
+    recipe: ModelRecipe, name: str, image: UInt8[np.ndarray, "height width channel"], *, device: str
 ) -> Predictor:
     """Return a predictor with random weights whose activations on the image are of a sane size.
 
@@ -107,7 +107,7 @@ def settle_on(model: Detector, batch: ImageBatch) -> None:
     settle(model, run)
 
 
-def network_input(model: Detector, image: UInt8[np.ndarray, "height width 3"]) -> ImageBatch:
+def network_input(model: Detector, image: UInt8[np.ndarray, "height width channel"]) -> ImageBatch:
     """Return an image resized, on the network's device and in its precision."""
     recipe = model.recipe
     prepared = prepare(image, recipe.preprocessing)

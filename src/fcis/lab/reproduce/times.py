@@ -117,10 +117,7 @@ def _detect_all(predictor: Predictor, images: list[Image]) -> None:
 
 
 def _read(job: Job, predictor: Predictor) -> list[Image]:
-    model = predictor.info.model
-    dataset = job.sources.val.reading(
-        percentiles=model.preprocessing.high_depth, channels=model.backbone.in_channels
-    )
+    dataset = job.sources.val.reading(predictor.info.model.image_reading)
     return [record.read() for record in dataset.images[:_IMAGES]]
 
 
