@@ -33,6 +33,9 @@ MOST_ROOT_MODULES = 8
 PUBLIC = {
     "InputError",
     "Instances",
+    "calibrate",
+    "check_dataset",
+    "describe",
     "evaluate",
     "load",
     "named_recipe",

@@ -6,6 +6,9 @@ predictor = fcis.load("runs/cells")
 instances = predictor.predict("cells.png")
 """
 
+from fcis.api import calibrate as calibrate
+from fcis.api import check_dataset as check_dataset
+from fcis.api import describe as describe
 from fcis.api import evaluate as evaluate
 from fcis.api import load as load
 from fcis.api import named_recipe as named_recipe

@@ -4,8 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from fcis.core.errors import InputError
+
 if TYPE_CHECKING:
     from fcis.core.progress import Watcher
+    from fcis.data.checks.data_check import DataCheck
+    from fcis.data.checks.walk import FactorOf
     from fcis.data.dataset import Dataset
     from fcis.inference.evaluate_dataset import Evaluation
     from fcis.inference.predictor import Predictor
@@ -179,6 +183,100 @@ def evaluate(
     return Evaluation(report=report, detections=detections)
 
 
+def calibrate(
+    data: "str | Path | Dataset",
+    weights: str | Path,
+    *,
+    out: str | Path | None = None,
+    images: str | Path | None = None,
+    device: str = "auto",
+) -> "Evaluation":
+    """Make scores probabilities, as `fcis evaluate --calibrate` does, and return the figures then.
+
+    What makes them so, and the best thresholds, are stored in the weights.
+
+    >>> found = calibrate("scenes:2:3", "scenes", out=folder / "own.safetensors", device="cpu")
+    >>> found.calibration.calibration.temperature > 0
+    True
+
+    Args:
+        data: DATA as the command takes it, or a dataset; not that of the training.
+        weights: of one network, as `load` takes them.
+        out: a `.safetensors` file for a copy of the weights with what was found; needed where
+            they are no file of your own.
+        images: where the images of an annotation file lie, if not beside it.
+        device: as in `load`.
+
+    Raises:
+        InputError: the data or the weights cannot be used, do not have the same categories, or
+            too little was found; or the weights cannot be written.
+    """
+    from fcis.inference import calibrate as steps
+    from fcis.inference.evaluate_dataset import Evaluation
+
+    target = steps.check_target([str(weights)], None if out is None else Path(out))
+    predictor = load(weights, device=device)
+    dataset = open_dataset(data, images) if isinstance(data, str | Path) else data
+    steps.warn_if_trained_on(predictor.info, dataset)
+    report, detections, found = steps.calibrate_predictor(predictor, dataset)
+    steps.store_calibration(str(weights), target, predictor.info)
+    return Evaluation(report=report, detections=detections, calibration=found)
+
+
+def check_dataset(
+    data: str | Path,
+    *,
+    val: str | Path | None = None,
+    images: str | Path | None = None,
+    val_images: str | Path | None = None,
+    recipe: "str | Path | Recipe | None" = None,
+) -> "DataCheck":
+    """Return all that is wrong with a dataset, as `fcis data check` lists it.
+
+    >>> print(check_dataset("scenes:3").summary())
+    scenes:3: 3 images, 29 annotations, 8 categories
+    scenes:3: nothing wrong
+
+    Args:
+        data: DATA as the command takes it.
+        val: the validation set, to find images that are in both.
+        images: where the images of an annotation file lie, if not beside it.
+        val_images: the same of the validation set.
+        recipe: a name, a recipe.json, or a recipe, whose scale tells which objects are small.
+
+    Raises:
+        InputError: there is no such data or recipe, or a file that nothing can be made of.
+    """
+    from fcis.data.checks.check import check
+    from fcis.data.checks.data_check import DataCheck
+    from fcis.data.source import open_raw
+
+    if val_images is not None and val is None:
+        raise InputError(f"--val-images {val_images}: is for --val; leave it out")
+    factor_of = None if recipe is None else _factor_of(recipe)
+    raw = open_raw(str(data), images)
+    raw_val = None if val is None else open_raw(str(val), val_images)
+    checked = check(raw, val=raw_val, factor_of=factor_of)
+    return DataCheck(data=str(data), raw=raw, checked=checked)
+
+
+def describe(weights: str | Path | None = None) -> str:
+    """Return what `fcis info` prints: what weights say, or versions, devices, recipes and weights.
+
+    >>> describe("scenes").splitlines()[3]
+    '  about        shapes of drawn scenes, to try things out'
+
+    Args:
+        weights: as `load` takes them; None: of the installation.
+
+    Raises:
+        InputError: the weights cannot be found, read or used.
+    """
+    from fcis.weights.overview import describe, describe_installation
+
+    return describe_installation() if weights is None else describe(str(weights))
+
+
 def open_dataset(data: str | Path, images: str | Path | None = None) -> "Dataset":
     """Return the dataset that a DATA argument names.
 
@@ -217,3 +315,11 @@ def named_recipe(name: str, settings: Iterable[str] = ()) -> "Recipe":
     from fcis.recipe.reading import read_recipe
 
     return read_recipe(name, settings)
+
+
+def _factor_of(recipe: "str | Path | Recipe") -> "FactorOf":
+    """Return by how much a recipe's network enlarges an image of (height, width)."""
+    from fcis.inference.preprocess import plan_resize
+
+    chosen = named_recipe(str(recipe)) if isinstance(recipe, str | Path) else recipe
+    return lambda size: plan_resize(size, chosen.model.preprocessing).factors[0]

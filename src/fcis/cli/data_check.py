@@ -1,14 +1,11 @@
 """`fcis data check`: what is wrong with a dataset, and a copy of it without that."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from fcis.cli.parser import DATA, IMAGES, Commands, add_command
-from fcis.core.errors import InputError
 
 ERRORS_FOUND = 2
-LISTED = 5  # findings of a kind that are shown without --all
 
 
 def add(commands: Commands) -> None:
@@ -33,42 +30,34 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print every fault and write what was asked for; 2 if there were errors and no copy."""
+    from fcis.api import check_dataset
     from fcis.core.output_files import check_file, write_json
     from fcis.data.checks import report
-    from fcis.data.checks.check import check
-    from fcis.data.checks.repair import check_target, write_copy
-    from fcis.data.source import open_raw
+    from fcis.data.checks.repair import check_target
 
     if options.json is not None:
         check_file("--json", options.json)
     if options.fix is not None:
         check_target(options.fix)
-    if options.val_images is not None and options.val is None:
-        raise InputError(f"--val-images {options.val_images}: is for --val; leave it out")
-    factor_of = _factor_of(options.recipe) if options.recipe is not None else None
-    raw = open_raw(options.data, options.images)
-    val = open_raw(options.val, options.val_images) if options.val is not None else None
-    checked = check(raw, val=val, factor_of=factor_of)
+    found = check_dataset(
+        options.data,
+        val=options.val,
+        images=options.images,
+        val_images=options.val_images,
+        recipe=options.recipe,
+    )
+    checked = found.checked
     print(report.header(options.data, checked))
-    for line in report.finding_lines(checked.findings, None if options.all else LISTED):
+    for line in report.finding_lines(checked.findings, None if options.all else report.LISTED):
         print(line)
     if options.json is not None:
-        write_json(options.json, report.findings_json(options.data, checked))
+        write_json(options.json, found.to_json())
         print(f"findings: {options.json}")
     copy = None
     if options.fix is not None:
-        copy = write_copy(raw, checked, options.fix)
+        copy = found.write_copy(options.fix)
         print("\n".join(report.change_lines(checked, copy, options.fix)))
-        if raw.only_read:
-            print(f"  it is in the format COCO; {raw.only_read} is only read")
+        if found.raw.only_read:
+            print(f"  it is in the format COCO; {found.raw.only_read} is only read")
     print(report.last_line(options.data, checked, copy))
     return ERRORS_FOUND if checked.count("error") and options.fix is None else 0
-
-
-def _factor_of(recipe: str) -> Callable[[tuple[int, int]], float]:
-    """Return by how much a recipe's network enlarges an image of (height, width)."""
-    from fcis.inference.preprocess import plan_resize
-    from fcis.recipe.reading import read_recipe
-
-    model = read_recipe(recipe).model
-    return lambda size: plan_resize(size, model.preprocessing).factors[0]

@@ -75,7 +75,11 @@ def run(options: argparse.Namespace) -> int:
         store_calibration,
         warn_if_trained_on,
     )
-    from fcis.inference.evaluate_dataset import evaluate_predictor, reliability_curves
+    from fcis.inference.evaluate_dataset import (
+        Evaluation,
+        evaluate_predictor,
+        reliability_curves,
+    )
     from fcis.inference.tiling.tile_grid import read_tiling
 
     target = _check_files(options)
@@ -86,19 +90,19 @@ def run(options: argparse.Namespace) -> int:
     calibrated = None
     if target is None:
         report, found = evaluate_predictor(predictor, dataset)
-        print(report.summary())
     else:
         warn_if_trained_on(predictor.info, dataset)
         report, found, calibrated = calibrate_predictor(predictor, dataset)
-        print(f"{report.summary()}\n{calibrated.summary()}")
+    figures = Evaluation(report=report, detections=found, calibration=calibrated)
+    print(figures.summary())
+    if target is not None:
         store_calibration(options.weights[0], target, predictor.info)
         print(f"weights: {target}")
     if options.predictions:
         write_json(options.predictions, found)
         print(f"detections: {options.predictions}")
     if options.json:
-        extra = {"calibration": calibrated.to_json()} if calibrated else {}
-        write_json(options.json, report.to_json() | extra)
+        write_json(options.json, figures.to_json())
         print(f"figures: {options.json}")
     if options.confusion:
         write_picture(options.confusion, draw_confusion(report.confusion))

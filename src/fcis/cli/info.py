@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the description of weights, or of the installation."""
-    from fcis.weights.overview import describe, describe_installation
+    from fcis.api import describe
 
-    print(describe_installation() if options.weights is None else describe(options.weights))
+    print(describe(options.weights))
     return 0

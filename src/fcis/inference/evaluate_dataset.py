@@ -25,18 +25,22 @@ class Evaluation:
     Attributes:
         report: the figures.
         detections: as a COCO results list, low scores included.
+        calibration: what a calibration found before, if there was one.
     """
 
     report: Report
     detections: list[CocoDetection]
+    calibration: CalibrationReport | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the figures as `fcis evaluate --json` writes them."""
-        return self.report.to_json()
+        extra = {"calibration": self.calibration.to_json()} if self.calibration else {}
+        return self.report.to_json() | extra
 
     def summary(self) -> str:
         """Return the figures as text for people."""
-        return self.report.summary()
+        parts = [self.report, *([self.calibration] if self.calibration else ())]
+        return "\n".join(part.summary() for part in parts)
 
 
 def evaluate_predictor(

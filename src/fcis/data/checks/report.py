@@ -8,6 +8,9 @@ from fcis.data.checks.check import Checked
 from fcis.data.checks.faults import SEVERITIES, Dropped, Finding, Kept, Kind
 from fcis.data.checks.repair import CHANGES
 
+LISTED = 5
+"""Findings of a kind that are shown where not all are asked for."""
+
 
 def findings_json(data: str, checked: Checked) -> dict[str, object]:
     """Return all findings as `--json` writes them."""
