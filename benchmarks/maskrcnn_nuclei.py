@@ -30,7 +30,7 @@ from fcis.recipe.reading import read_recipe
 from fcis.recipe.types import Recipe
 from fcis.training.atomic_files import put_file
 from fcis.training.batch import TrainingBatch
-from fcis.training.module import training_loader
+from fcis.training.loader import training_loader
 from fcis.training.optim import learning_rate_factor
 from fcis.training.run import for_dataset
 

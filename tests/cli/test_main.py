@@ -119,21 +119,6 @@ def test_interrupts(capsys, monkeypatch, interruptible):
     assert capsys.readouterr().err == "fcis: interrupted\n"
 
 
-def test_an_interrupt_that_a_library_turned_into_an_exit(capsys, monkeypatch, broken):
-    def run(options):
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            sys.exit(1)
-
-    monkeypatch.setattr(info, "run", run)
-    assert main(["info"]) == 130
-    assert capsys.readouterr().err == "fcis: interrupted\n"
-    broken(SystemExit(3))
-    with pytest.raises(SystemExit, match="3"):
-        main(["info"])
-
-
 def test_warnings_are_one_line(capsys, monkeypatch):
     def run(options):
         warnings.warn("x.json: is\nodd", stacklevel=1)

@@ -17,7 +17,7 @@ from fcis.model.fusion import Fusion
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import BackboneRecipe
 from fcis.structures import ImageBatch
-from fcis.training.module import training_loader
+from fcis.training.loader import training_loader
 from fcis.training.run import for_dataset
 from fcis.training.systems import losses_of
 from fcis.weights.weights_file import (

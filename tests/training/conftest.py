@@ -1,19 +1,15 @@
 """Small recipes, datasets and painted images for the tests of training."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import lightning
 import numpy as np
 import pytest
 
 from fcis.core.masks import rle_area, rle_box, rle_from_mask
 from fcis.data.dataset import Annotation, Category, Dataset, ImageRecord
 from fcis.data.scenes.shape_scenes import scene_dataset
-from fcis.model.build import build_model
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import Augmentation, Recipe
-from fcis.training.module import TrainingModule
 from fcis.training.run import for_dataset
 
 from .run_cases import with_training
@@ -134,35 +130,3 @@ def plain(tiny):
         )
 
     return make
-
-
-class FakeTrainer(lightning.Trainer):
-    """A trainer that is in step `step` and writes down what it is asked to save."""
-
-    should_stop = False
-
-    def __init__(self, max_steps):
-        self.step = 0
-        self.steps = max_steps
-        self.saved = []
-
-    global_step = property(lambda self: self.step)
-    max_steps = property(lambda self: self.steps)
-    loggers = property(lambda self: [])
-
-    def save_checkpoint(self, path):
-        self.saved.append((Path(path).name, self.step))
-
-
-@pytest.fixture
-def module(tiny):
-    return TrainingModule(build_model(tiny.model), tiny)
-
-
-def steps(trainer, module, callbacks, first, last):
-    """Run the callbacks through steps whose loss is the step's number."""
-    for step in range(first, last + 1):
-        trainer.step = step
-        module.latest = {"loss": float(step), "rpn_class": step / 2, "lr": 0.1 / step}
-        for callback in callbacks:
-            callback.on_train_batch_end(trainer, module, None, None, step - 1)

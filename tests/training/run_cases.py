@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import torch
 
-from fcis.training import run
-from fcis.training.callbacks import Progress
-from fcis.training.ema import AVERAGE
+from fcis.training.log import Log
+from fcis.training.state import AVERAGE
 
 
 def with_training(recipe, **changes):
@@ -55,12 +54,14 @@ def _tensors(value):
 def stopping_at(monkeypatch, step, error):
     """Make the run end with an error after a step, before that step's checkpoint."""
 
-    class Stopping(Progress):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            if trainer.global_step == step:
-                raise error
+    add_step = Log.add_step
 
-    monkeypatch.setattr(run, "Progress", Stopping)
+    def stopping(self, number, losses):
+        if number == step:
+            raise error
+        add_step(self, number, losses)
+
+    monkeypatch.setattr(Log, "add_step", stopping)
 
 
 class PowerCut(Exception):

@@ -1,13 +1,8 @@
-import pytest
 import torch
 from torch import nn
 
-from fcis.core.errors import InputError
 from fcis.model.build import build_model
-from fcis.training.ema import AVERAGE, WeightAverage, decay_at, move_average
-from fcis.training.module import TrainingModule
-
-from .conftest import FakeTrainer
+from fcis.training.ema import begin_average, decay_at, move_average
 
 
 def test_the_decay_warms_up():
@@ -36,45 +31,19 @@ def test_weights_and_statistics_are_averaged_and_counts_copied():
 
 def test_the_average_follows_the_steps_in_closed_form(tiny):
     """With the weight at n in step n, the average is a weighted mean, computed apart."""
-    module = TrainingModule(build_model(tiny.model), tiny)
-    average, trainer = WeightAverage(module.model, 0.5), FakeTrainer(30)
-    start = module.model.head.reduction.bias.detach().clone()
-    assert not any(p.requires_grad for p in average.model.parameters())
-    average.on_train_start(trainer, module)
+    model = build_model(tiny.model)
+    average = begin_average(model)
+    start = model.head.reduction.bias.detach().clone()
     expected = start.double()
     for step in range(1, 13):
         with torch.no_grad():
-            module.model.head.reduction.bias.fill_(float(step))
-        trainer.step = step
-        average.on_train_batch_end(trainer, module, None, None, step - 1)
+            model.head.reduction.bias.fill_(float(step))
+        move_average(average, model, decay_at(step - 1, 0.5))
         kept = min(0.5, step / (step + 9))
         expected = kept * expected + (1 - kept) * step
-    found = average.model.head.reduction.bias
+    found = average.head.reduction.bias
     assert torch.allclose(found.double(), expected, atol=1e-5)
-    assert module.model.head.reduction.bias.unique().tolist() == [12.0]
-    untouched = average.model.rpn.state_dict()
-    for name, value in module.model.rpn.state_dict().items():
+    assert model.head.reduction.bias.unique().tolist() == [12.0]
+    untouched = average.rpn.state_dict()
+    for name, value in model.rpn.state_dict().items():
         assert torch.equal(untouched[name], value), name
-
-
-def test_a_checkpoint_holds_the_average_to_the_bit(tiny):
-    module, trainer = TrainingModule(build_model(tiny.model), tiny), FakeTrainer(9)
-    average = WeightAverage(module.model, 0.9)
-    with torch.no_grad():
-        for value in module.model.parameters():
-            value.mul_(0.3)
-    trainer.step = 1
-    average.on_train_batch_end(trainer, module, None, None, 0)
-    checkpoint = {"state_dict": module.state_dict()}
-    average.on_save_checkpoint(trainer, module, checkpoint)
-    other = WeightAverage(build_model(tiny.model, seed=5), 0.9)
-    other.on_load_checkpoint(trainer, module, checkpoint)
-    for name, value in average.model.state_dict().items():
-        assert torch.equal(other.model.state_dict()[name], value), name
-
-
-@pytest.mark.parametrize("wrong", [{}, {AVERAGE: None}, {AVERAGE: {"a": torch.zeros(1)}}])
-def test_a_checkpoint_without_an_average(tiny, module, wrong):
-    average = WeightAverage(module.model, 0.9)
-    with pytest.raises(InputError, match="has no averaged weights; delete it to begin this run"):
-        average.on_load_checkpoint(FakeTrainer(1), module, wrong)

@@ -17,7 +17,7 @@ from fcis.core.errors import InputError
 from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.recipe.types import TrainingRecipe
 from fcis.training import ranks
-from fcis.training.ema import AVERAGE
+from fcis.training.state import AVERAGE
 
 STARTED = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_PROCID")
 

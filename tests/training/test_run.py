@@ -13,8 +13,8 @@ from fcis.recipe.as_json import from_json
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import Augmentation, Recipe
 from fcis.training import run
-from fcis.training.ema import AVERAGE
 from fcis.training.run import for_dataset, train
+from fcis.training.state import AVERAGE
 from fcis.training.validating import Judge
 from fcis.weights.weights_file import read_info
 
@@ -117,15 +117,10 @@ def test_a_recipe_takes_the_categories_of_the_data(short_recipe, small_set):
 
 
 def test_interrupting_is_interrupting(tmp_path, monkeypatch, short_recipe, small_set, small_val):
-    """Lightning alone would end the process with exit code 1 and ignore further interrupts."""
     stopping_at(monkeypatch, 4, KeyboardInterrupt())
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(short_recipe, small_set, small_val, tmp_path / "run")
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        train(short_recipe, small_set, small_val, tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,10 @@ from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.recipe.types import Augmentation, Recipe
 from fcis.recipe.as_json import from_json, to_json
 from fcis.recipe.named import named_recipe
-from fcis.training import run
-from fcis.training.callbacks import Progress
+from fcis.training.log import Log
 from fcis.training.run import train
-import fcis.training.callbacks, fcis.training.checkpoints, fcis.weights.weights_file
+from fcis.training.state import RunState
+import fcis.weights.weights_file
 
 folder, recipe, where, count = sys.argv[1:]
 folder, recipe, count = Path(folder), json.loads(recipe), int(count)
@@ -56,13 +56,11 @@ elif where == "weights":
         fcis.weights.weights_file.write_synced, lambda path, _: path.write_bytes(b"half")
     )
 elif where == "before the checkpoint":
-    saved = fcis.training.checkpoints.Checkpoints.on_train_batch_end
-    fcis.training.checkpoints.Checkpoints.on_train_batch_end = dying(saved, lambda *_: None)
+    RunState.save = dying(RunState.save, lambda *_: None)
 elif where == "table":
     os.replace = dying(os.replace, lambda *_: None)
 elif where == "step":
-    stepped = fcis.training.callbacks.Metrics.on_train_batch_end
-    fcis.training.callbacks.Metrics.on_train_batch_end = dying(stepped, lambda *_: None)
+    Log.add_step = dying(Log.add_step, lambda *_: None)
 
 train(
     from_json(Recipe, recipe, "recipe"),
@@ -106,7 +104,7 @@ def test_a_run_survives_being_killed_anywhere(tmp_path, tiny, workers, more):
         ("checkpoint", 1),  # in the middle of the first one
         ("checkpoint", 2),  # in the middle of one that replaces another
         ("weights", 1),  # in the middle of the best weights
-        ("before the checkpoint", 6),  # after a validation
+        ("before the checkpoint", 1),  # after a validation
         ("table", 2),  # while the table is cut back
         ("step", 3),
     ):

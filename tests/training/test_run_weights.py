@@ -24,7 +24,7 @@ def trained(tmp_path, short_recipe, small_set, small_val):
 def initial_state(monkeypatch, recipe, *arguments, **options):
     """The model that a run begins with, and the run's result without steps."""
     models = []
-    monkeypatch.setattr(run, "_fit", lambda _, module, *__: models.append(module.model))
+    monkeypatch.setattr(run, "run_loop", lambda _, state, *__: models.append(state.model))
     result = train(recipe, *arguments, **options)
     return models[0].state_dict(), result
 

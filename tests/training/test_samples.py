@@ -6,7 +6,7 @@ import torch
 
 from fcis.data.dataset import Dataset
 from fcis.inference.preprocess import prepare
-from fcis.training.module import training_loader
+from fcis.training.loader import training_loader
 from fcis.training.samples import TrainingSamples, target_generator
 
 from .conftest import dataset_of

@@ -2,9 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fcis.core.errors import InputError
 from fcis.core.masks import crop_from_mask
@@ -12,7 +10,6 @@ from fcis.imaging.instances import Instances
 from fcis.training.validation_pictures import (
     chosen_records,
     compare,
-    log_pairs,
     sheet_path,
     write_sheet,
 )
@@ -102,14 +99,3 @@ def test_a_folder_that_cannot_be_made(tmp_path, dataset):
     pair = compare(dataset.images[0], dataset, found_in(dataset.images[0]))
     with pytest.raises(InputError, match=r"pictures: cannot be written \(File exists\)"):
         write_sheet(tmp_path, 1, [pair])
-
-
-def test_tensorboard_shows_each_pair(tmp_path, dataset):
-    pairs = [compare(r, dataset, found_in(r)) for r in dataset.images[:2]]
-    logger = TensorBoardLogger(save_dir=tmp_path, name="", version="logs")
-    log_pairs([logger], 400, pairs)
-    logger.finalize("success")
-    events = EventAccumulator(str(tmp_path / "logs"), size_guidance={"images": 0}).Reload()
-    assert sorted(events.Tags()["images"]) == ["pictures/0.png", "pictures/1.png"]
-    (image,) = events.Images("pictures/0.png")
-    assert image.step == 400 and image.width > 2 * pairs[0].found.width

@@ -63,11 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return _interrupted()
-    except SystemExit as error:
-        # Lightning turns Ctrl-C into an exit of its own
-        if isinstance(error.__context__, KeyboardInterrupt):
-            return _interrupted()
-        raise
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more may be written, at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

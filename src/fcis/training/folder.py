@@ -1,65 +1,43 @@
 """The folder of a run: whose it is, and how far the run has come."""
 
 import json
-import pickle
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import torch
 
 from fcis.core.errors import InputError
 from fcis.recipe.as_json import from_json, to_json
 from fcis.recipe.types import Recipe
-from fcis.training.checkpoints import CHECKPOINT
 
 BEST = "best.safetensors"
+CHECKPOINT = "last.ckpt"
 RECIPE = "recipe.json"
 # What has no influence on the weights of a step, and may be another when a run goes on.
 _FREE = ("training.patience", "training.pictures")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progressed:
-    """What a checkpoint says of a run.
+def check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> tuple[Recipe, Path | None]:
+    """Return what a run in a folder goes on with; nothing is written.
 
-    Attributes:
-        path: of the checkpoint, none if the run has not got that far.
-        steps: optimiser steps behind it.
-        best: best figure on the validation set so far, below 0 before the first validation.
-        best_step: the step it was found in.
-        stale: validations since then.
-        batch: that the run was begun with, if the recipe leaves it open; else 0.
-    """
-
-    path: Path | None = None
-    steps: int = 0
-    best: float = -1.0
-    best_step: int = 0
-    stale: int = 0
-    batch: int = 0
-
-
-def check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> Progressed:
-    """Return how far the run in a folder has come; nothing is written.
+    Returns:
+        The recipe, a batch that it leaves open found if the run was begun, and the checkpoint,
+        if the run has got that far.
 
     Raises:
-        InputError: the folder holds a run and `resume` is false, or another run, or a damaged
-            checkpoint.
+        InputError: the folder holds a run and `resume` is false, or another run.
     """
     path, checkpoint = folder / RECIPE, folder / CHECKPOINT
     if not path.is_file():
-        return Progressed()
+        return recipe, None
     if not resume:
         raise InputError(
             f"{folder}: holds a training run; go on with --resume or choose another --out"
         )
     begun = _read_recipe(path)
-    batch = 0 if recipe.training.batch else begun.training.batch
-    if batch:
-        recipe = replace(recipe, training=replace(recipe.training, batch=batch))
+    if not recipe.training.batch:
+        training = replace(recipe.training, batch=begun.training.batch)
+        recipe = replace(recipe, training=training)
     _check_same(path, begun, recipe)
-    progressed = _read_progress(checkpoint) if checkpoint.is_file() else Progressed()
-    return replace(progressed, batch=batch)
+    return recipe, checkpoint if checkpoint.is_file() else None
 
 
 def begin_folder(folder: Path, recipe: Recipe) -> None:
@@ -104,29 +82,3 @@ def _flat(data: object, prefix: str = "") -> list[tuple[str, object]]:
     if not isinstance(data, dict):
         return [(prefix, data)]
     return [p for k, v in data.items() for p in _flat(v, f"{prefix}.{k}" if prefix else k)]
-
-
-def _read_progress(path: Path) -> Progressed:
-    """Return what a checkpoint says; nothing in it is executed."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        validation = checkpoint["callbacks"]["Validation"]
-        return Progressed(
-            path=path,
-            steps=int(checkpoint["global_step"]),
-            best=float(validation["best"]),
-            best_step=int(validation["best_step"]),
-            stale=int(validation.get("stale", 0)),
-        )
-    except (
-        OSError,
-        RuntimeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        EOFError,
-        pickle.PickleError,
-    ):
-        raise InputError(
-            f"{path}: damaged; delete it to begin this run anew, or choose another --out"
-        ) from None

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -49,7 +50,7 @@ def write_metrics(folder: Path, rows: list[dict[str, str]]) -> None:
     put_file(folder / METRICS, lambda file: file.write(text.getvalue().encode()))
 
 
-def add_metrics(folder: Path, step: int, figures: dict[str, float]) -> None:
+def add_metrics(folder: Path, step: int, figures: Mapping[str, float]) -> None:
     """Add a row to metrics.csv.
 
     Raises:

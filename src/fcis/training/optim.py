@@ -1,6 +1,7 @@
 """Optimiser, parameter groups and learning-rate schedule (reference: 6.6)."""
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -33,6 +34,11 @@ def base_rate(training: TrainingRecipe) -> float:
         return recipe.lr
     images = training.batch * training.accumulate * training.devices * training.num_nodes
     return recipe.lr * images / recipe.lr_images
+
+
+def scaled(training: TrainingRecipe) -> OptimiserRecipe:
+    """Return the optimiser's recipe with the base learning rate of this run."""
+    return replace(training.optimiser, lr=base_rate(training))
 
 
 def parameter_groups(model: Detector, recipe: OptimiserRecipe) -> list[dict]:

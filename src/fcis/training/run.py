@@ -1,15 +1,12 @@
 """A training run, from datasets and a recipe to weights."""
 
-import logging
-import signal
 import time
-import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import lightning
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.fabric import Fabric
 
 from fcis.core.errors import InputError
 from fcis.core.progress import Watcher, say
@@ -18,16 +15,15 @@ from fcis.inference.preprocess import with_channels
 from fcis.model.build import build_model
 from fcis.model.detector import Detector
 from fcis.recipe.bounds import check_record
-from fcis.recipe.types import Recipe
+from fcis.recipe.types import Recipe, TrainingRecipe
 from fcis.training.batch_size import with_batch
-from fcis.training.callbacks import Metrics, Progress, Validation
-from fcis.training.checkpoints import AtomicCheckpoints, Checkpoints
 from fcis.training.checks import check_categories, check_devices
-from fcis.training.ema import WeightAverage
-from fcis.training.folder import BEST, Progressed, begin_folder, check_folder
-from fcis.training.module import TrainingModule, training_loader
+from fcis.training.folder import BEST, CHECKPOINT, begin_folder, check_folder
+from fcis.training.loader import Batches, training_loader
+from fcis.training.log import Log
+from fcis.training.loop import fabric_of, run_loop
 from fcis.training.ranks import is_main, place_of
-from fcis.training.stopping import Best
+from fcis.training.state import RunState
 from fcis.training.validating import Judge
 from fcis.training.validation_loss import ValidationLoss
 from fcis.weights.weights_file import WeightsInfo, load_what_fits
@@ -116,100 +112,71 @@ def train(
     check_categories(recipe, train_set, val_set)
     _, processes = place_of(recipe.training)
     # the others may come by when the first one has already begun the folder
-    progressed = check_folder(folder, recipe, resume=resume or not is_main())
+    recipe, checkpoint = check_folder(folder, recipe, resume=resume or not is_main())
     check_devices(recipe.training, device)
-    model, new_arrays = _initial_model(recipe, weights, progressed)
+    model, new_arrays = _initial_model(recipe, weights, checkpoint)
     if recipe.training.precision == "float64":
         model.double()
     train_set = train_set.reading(recipe.model.image_reading)
-    recipe = _with_batch(recipe, progressed, model, train_set, device)
-    loader = training_loader(train_set, recipe, progressed.steps)
-    training, steps = recipe.training, progressed.steps
-    best = Best(training.metric, training.patience)
-    best.value, best.step, best.stale = progressed.best, progressed.best_step, progressed.stale
-    info = WeightsInfo(model=recipe.model, recipe=recipe.name, training_data=_describe(train_set))
+    recipe = _with_batch(recipe, model, train_set, device)
+    training = recipe.training
     images_a_step = training.batch * training.accumulate * processes
-    callbacks = _callbacks(recipe, model, val_set, info, folder, best, images_a_step, watch)
+    fabric = fabric_of(training, device)
+    model.to(fabric.device)
+    state = RunState(model, training, Log(folder, training.steps, images_a_step, watch))
+    if checkpoint is not None:
+        state.load(checkpoint)
+    first, best = state.step, state.best
+    loader = training_loader(train_set, recipe, first)
+    judge = Judge(
+        state.validated,
+        val_set,
+        info=WeightsInfo(
+            model=recipe.model, recipe=recipe.name, training_data=_describe(train_set)
+        ),
+        path=folder / BEST,
+        metric=training.metric,
+        loss=_validation_loss(recipe, val_set),
+        pictures=training.pictures,
+    )
     if is_main():
         begin_folder(folder, recipe)
-    if steps < training.steps and not best.is_over:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            trainer = _trainer(recipe, folder, device, callbacks)
-            _fit(trainer, TrainingModule(model, recipe), loader, progressed.path)
-        steps = trainer.global_step
+    if first < training.steps and not best.is_over:
+        fabric.launch()
+        _run(fabric, state, recipe, loader, judge, folder / CHECKPOINT)
     return RunResult(
         folder=folder,
         recipe=recipe,
         best=best.value,
         best_step=best.step,
-        steps=steps,
-        images=(steps - progressed.steps) * images_a_step,
+        steps=state.step,
+        images=(state.step - first) * images_a_step,
         seconds=time.perf_counter() - started,
         new_arrays=tuple(new_arrays),
     )
 
 
-def _with_batch(
-    recipe: Recipe, progressed: Progressed, model: Detector, train_set: Dataset, device: str
-) -> Recipe:
-    """Return the recipe with the batch of the run that goes on, or the one found for a new one."""
+def _with_batch(recipe: Recipe, model: Detector, train_set: Dataset, device: str) -> Recipe:
+    """Return the recipe with the batch that is found for a new run, if it leaves it open."""
     if recipe.training.batch:
         return recipe
-    if progressed.batch:
-        return replace(recipe, training=replace(recipe.training, batch=progressed.batch))
     recipe = with_batch(recipe, model, train_set, device)
     say(f"batch: {recipe.training.batch} images at a time on {device}")
     return recipe
 
 
-def _callbacks(
-    recipe: Recipe,
-    model: Detector,
-    val_set: Dataset,
-    info: WeightsInfo,
-    folder: Path,
-    best: Best,
-    images_a_step: int,
-    watch: Watcher | None,
-) -> list[lightning.Callback]:
-    """Return what happens around the steps, in its order: what is saved comes last."""
+def _validation_loss(recipe: Recipe, val_set: Dataset) -> ValidationLoss | None:
+    """Return what measures the loss on the validation set, if it is asked for."""
     training = recipe.training
-    average = WeightAverage(model, training.ema) if training.ema else None
-    with_loss = training.validation_loss or training.metric == "loss"
-    judge = Judge(
-        average.model if average else model,
-        val_set,
-        info=info,
-        path=folder / BEST,
-        metric=training.metric,
-        loss=ValidationLoss(val_set, recipe) if with_loss else None,
-        pictures=training.pictures,
-    )
-    metrics = Metrics(folder, images_a_step)
-    validation = Validation(
-        training.validate_every,
-        metrics,
-        judge.validate,
-        judge.keep,
-        best=best,
-        draw=judge.pictures,
-    )
-    averages: list[lightning.Callback] = [average] if average else []
-    return [
-        Progress(training.steps, images_a_step, watch),
-        metrics,
-        *averages,
-        validation,
-        Checkpoints(folder, training.checkpoint_every),
-    ]
+    wanted = training.validation_loss or training.metric == "loss"
+    return ValidationLoss(val_set, recipe) if wanted else None
 
 
 def _initial_model(
-    recipe: Recipe, weights: Path | None, progressed: Progressed
+    recipe: Recipe, weights: Path | None, checkpoint: Path | None
 ) -> tuple[Detector, list[str]]:
     """Return the model that a run begins with, and its arrays that are not from `weights`."""
-    begins = progressed.path is None
+    begins = checkpoint is None
     fetch = begins and weights is None
     model = build_model(recipe.model, seed=recipe.training.seed, fetch=fetch)
     if weights is None or not begins:
@@ -222,34 +189,6 @@ def _describe(dataset: Dataset) -> str:
     return f"{dataset.name}: {len(dataset)} images, {objects} objects"
 
 
-def _trainer(
-    recipe: Recipe, folder: Path, device: str, callbacks: list[lightning.Callback]
-) -> lightning.Trainer:
-    """Return a Trainer that runs to the last step and does nothing else by itself."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    training = recipe.training
-    kind, _, number = device.partition(":")
-    together = training.devices * training.num_nodes > 1
-    return lightning.Trainer(
-        accelerator="gpu" if kind == "cuda" else kind,
-        devices=[int(number)] if number else training.devices,
-        num_nodes=training.num_nodes,
-        strategy="ddp" if together else "auto",
-        # on the CPU there is none: each process has statistics of its own images
-        sync_batchnorm=together and kind == "cuda",
-        max_steps=recipe.training.steps,
-        logger=TensorBoardLogger(save_dir=folder, name="", version="tensorboard"),
-        callbacks=callbacks,
-        plugins=[AtomicCheckpoints()],
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
-
-
 def _lost_another(error: RuntimeError) -> bool:
     """Tell whether an error means that another process of the run is gone."""
     if isinstance(error, torch.distributed.DistError):
@@ -257,9 +196,8 @@ def _lost_another(error: RuntimeError) -> bool:
     return any(text in str(error) for text in ("closed by peer", "gloo", "NCCL"))
 
 
-def _too_large(module: TrainingModule, step: int) -> str:
+def _too_large(training: TrainingRecipe, device: torch.device, step: int) -> str:
     """Return what to say when a device runs out of memory."""
-    training = module.recipe.training
     batch = training.batch
     remedy = "smaller images (--set short_side=... or augmentation.crop=...) or the device cpu"
     if batch > 1:
@@ -269,31 +207,30 @@ def _too_large(module: TrainingModule, step: int) -> str:
             f"batch=0, which tries what fits, or {remedy}"
         )
     return (
-        f"device {module.device}: too little memory for {batch} image(s) at once in step {step}; "
+        f"device {device}: too little memory for {batch} image(s) at once in step {step}; "
         f"begin again in another --out with {remedy}"
     )
 
 
-def _fit(
-    trainer: lightning.Trainer, module: TrainingModule, loader: object, checkpoint: Path | None
+def _run(
+    fabric: Fabric,
+    state: RunState,
+    recipe: Recipe,
+    loader: Iterable[Batches],
+    judge: Judge,
+    checkpoint: Path,
 ) -> None:
-    """Run to the last step."""
+    """Run to the end, and say in one line what a device or another process prevents."""
     try:
-        trainer.fit(module, loader, ckpt_path=checkpoint)
+        run_loop(fabric, state, recipe, loader, judge, checkpoint)
     except torch.OutOfMemoryError:
-        raise InputError(_too_large(module, trainer.global_step + 1)) from None
+        raise InputError(_too_large(recipe.training, fabric.device, state.step + 1)) from None
     except RuntimeError as error:
-        if trainer.world_size == 1 or not _lost_another(error):
+        if fabric.world_size == 1 or not _lost_another(error):
             raise
         raise InputError(
             "another process of this run has stopped, its own message says why; go on with "
             "--resume when that is mended"
         ) from None
-    except InputError as error:
-        # a process of the loader wraps the message in its traceback, of which it is the last line
-        message = str(error).strip().splitlines()[-1]
-        raise InputError(message.removeprefix("fcis.core.errors.InputError: ")) from None
-    except SystemExit:
-        # Lightning ends the program when it is interrupted, and ignores further interrupts
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt from None
+    finally:
+        state.log.close()

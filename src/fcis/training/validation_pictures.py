@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from PIL import Image
 
 from fcis.core.masks import crop_from_rle
@@ -81,17 +80,6 @@ def write_sheet(folder: Path, step: int, pairs: Sequence[Pair]) -> Path:
 def sheet_path(folder: Path, step: int) -> Path:
     """Return where the pictures of a step lie in a run's folder."""
     return folder / PICTURES / f"step-{step:06}.png"
-
-
-def log_pairs(loggers: Sequence[Logger], step: int, pairs: Sequence[Pair]) -> None:
-    """Show each pair as an image in TensorBoard."""
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            for pair in pairs:
-                both = contact_sheet([pair.annotated, pair.found], 2, pair.titles)
-                logger.experiment.add_image(
-                    f"{PICTURES}/{pair.name}", np.asarray(both), step, dataformats="HWC"
-                )
 
 
 def _shrunk(picture: Image.Image) -> Image.Image:

@@ -17,7 +17,7 @@ from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.lab.benchmark.timing import Method
 from fcis.recipe.named import named_recipe
 from fcis.recipe.reading import read_recipe, with_settings
-from fcis.training.module import training_loader
+from fcis.training.loader import training_loader
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = (ROOT / "benchmarks", ROOT / "tools")

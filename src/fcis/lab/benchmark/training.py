@@ -23,7 +23,7 @@ from fcis.model.baselines.mnc import MNC
 from fcis.model.build import build_model
 from fcis.recipe.types import Recipe
 from fcis.training.batch import TrainingBatch
-from fcis.training.module import training_loader
+from fcis.training.loader import training_loader
 from fcis.training.optim import build_optimiser, clip_gradients
 from fcis.training.systems import losses_of
 
