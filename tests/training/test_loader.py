@@ -1,4 +1,5 @@
 import itertools
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -72,3 +73,18 @@ def test_an_image_that_cannot_be_read_ends_it_in_its_own_words(tiny, workers):
     with pytest.raises(InputError) as caught:
         next(training_loader(dataset_of([record]), recipe, 0))
     assert str(caught.value) == "bad.png: not an image;\nsave it anew"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_too_little_shared_memory_is_said_before_it_is_used_up(
+    monkeypatch, scene_set, tiny, workers
+):
+    full = shutil.disk_usage("/")._replace(free=2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    steps = training_loader(scene_set, with_training(tiny, batch=4, workers=workers), 0)
+    if not workers:
+        assert len(next(steps)) == 1
+        return
+    message = r"/dev/shm: has 1 MiB, 1 processes that read images need \d+; .* --set workers=0"
+    with pytest.raises(InputError, match=message):
+        next(steps)

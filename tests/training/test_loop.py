@@ -1,6 +1,8 @@
 """The loop: one optimiser step against a second form, and what happens around the steps."""
 
 import itertools
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from PIL import Image
 
 from fcis.core.errors import InputError
+from fcis.core.interrupts import Terminated
 from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.model.build import build_model
 from fcis.recipe.conventions import with_conventions
@@ -369,6 +372,28 @@ def test_the_model_is_evaluated_and_goes_back_to_training(run_of):
     state = run_of(judge, steps=2, validate_every=1)
     assert judge.modes == [False, False]
     assert state.model.backbone.bn1.training
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_run_that_is_asked_to_stop_saves_its_step_first(
+    monkeypatch, run_of, saved, caplog, number, error
+):
+    caplog.set_level("INFO", logger="fcis")
+
+    def asked(*parts):
+        os.kill(os.getpid(), number)
+        return {"loss": 1.0}
+
+    monkeypatch.setattr(loop, "_add_gradients", asked)
+    with pytest.raises(error):
+        run_of(Finding(), steps=9, validate_every=0, checkpoint_every=5)
+    assert saved == [1]
+    assert caplog.messages[-2:] == [
+        "stopping when this step is saved; Ctrl-C again stops at once",
+        "step 1: saved; the same command with --resume goes on",
+    ]
 
 
 def test_the_average_follows_each_step(run_of):

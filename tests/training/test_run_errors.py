@@ -121,3 +121,15 @@ def test_too_little_memory_is_said_in_one_line(
     message = f"device cpu: too little memory for {batch} image(s) at once in step 4; "
     assert str(caught.value).startswith(message) and remedy in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_process_of_the_loader_that_was_killed(
+    tmp_path, monkeypatch, short_recipe, small_set, small_val
+):
+    error = RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+    with monkeypatch.context() as patch:
+        stopping_at(patch, 4, error)
+        with pytest.raises(InputError, match=r"was ended from outside.* --resume --set workers=0"):
+            train(with_training(short_recipe, workers=1), small_set, small_val, tmp_path)
+    remedy = with_training(short_recipe, workers=0)
+    assert train(remedy, small_set, small_val, tmp_path, resume=True).steps == 8

@@ -1,7 +1,7 @@
 """The command `fcis`: arguments, dispatch, and what happens on bad input.
 
 Exit codes: 0 done, 2 bad input (one line on standard error), 1 a bug of ours (a traceback), 130
-interrupted.
+by Ctrl-C, 143 by SIGTERM.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fcis.cli import benchmark, convert, data, demo, evaluate, info, predict, reproduce, train
-from fcis.cli.parser import INTERRUPTED, Help, Parser
+from fcis.cli.parser import INTERRUPTED, TERMINATED, Help, Parser
 from fcis.core.errors import InputError
+from fcis.core.interrupts import Terminated, raise_at_sigterm
 from fcis.core.progress import LOGGER
 
 # in the order of `fcis --help`; what a command is says `fcis.cli.parser`
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None: those of the process.
     """
     _let_the_first_speak()
+    raise_at_sigterm()
     try:
         options = build_parser().parse_args(arguments)
         # commands are called like their modules
@@ -61,8 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"fcis: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except Terminated:
+        print("fcis: terminated", file=sys.stderr)
+        return TERMINATED
     except KeyboardInterrupt:
-        return _interrupted()
+        print("fcis: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more may be written, at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -73,11 +79,6 @@ def _let_the_first_speak() -> None:
     """Keep all processes of a run but the first from printing; errors are printed by each."""
     if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK")):
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # to the end
-
-
-def _interrupted() -> int:
-    print("fcis: interrupted", file=sys.stderr)
-    return INTERRUPTED
 
 
 class _Lines(logging.Handler):

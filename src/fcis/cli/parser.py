@@ -12,6 +12,7 @@ from typing import NoReturn
 from fcis.core.errors import InputError
 
 INTERRUPTED = 130  # the exit code that shells expect of a command that Ctrl-C ended
+TERMINATED = 143  # by SIGTERM
 DEVICE = "auto, cpu, cuda, cuda:N or mps (default: auto)"
 DATA = (
     "COCO .json; YOLO data.yaml[:SPLIT]; ROOT:SPLIT of COCO, SBD, VOC or Cityscapes; a folder of "

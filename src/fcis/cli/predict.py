@@ -9,6 +9,7 @@ from fcis.cli.parser import (
     IMAGES,
     INTERRUPTED,
     SEVERAL,
+    TERMINATED,
     WEIGHTS,
     Commands,
     Several,
@@ -18,6 +19,7 @@ from fcis.cli.parser import (
     add_tiles,
 )
 from fcis.core.errors import InputError
+from fcis.core.interrupts import Terminated
 
 if TYPE_CHECKING:
     import fcis.inference.predict_files
@@ -96,8 +98,10 @@ def run(options: argparse.Namespace) -> int:
         _report(outcome, options.out)
         total = "" if outcome.total is None else f" of {outcome.total}"
         seen = outcome.done + outcome.before
-        print(f"fcis: interrupted after {seen}{total} images", file=sys.stderr)
-        return INTERRUPTED
+        is_term = isinstance(stop.__cause__, Terminated)
+        word = "terminated" if is_term else "interrupted"
+        print(f"fcis: {word} after {seen}{total} images", file=sys.stderr)
+        return TERMINATED if is_term else INTERRUPTED
     _report(outcome, options.out)
     return 2 if outcome.failures else 0
 

@@ -87,7 +87,10 @@ class _Seen:
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped while images were looked at; what was found until then is written."""
+    """The user stopped while images were looked at; what was found until then is written.
+
+    How, by Ctrl-C or SIGTERM, is the cause.
+    """
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__()
@@ -150,8 +153,8 @@ def predict_files(
         work.look(jobs)
         for video in streams:
             work.watch(video, frame_jobs(video, model, most))
-    except KeyboardInterrupt:
-        raise Interrupted(work.outcome) from None
+    except KeyboardInterrupt as stop:
+        raise Interrupted(work.outcome) from stop
     finally:
         work.close()
     return work.outcome

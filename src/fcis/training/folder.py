@@ -12,7 +12,7 @@ BEST = "best.safetensors"
 CHECKPOINT = "last.ckpt"
 RECIPE = "recipe.json"
 # What has no influence on the weights of a step, and may be another when a run goes on.
-_FREE = ("training.patience", "training.pictures")
+_FREE = ("training.patience", "training.pictures", "training.workers", "training.checkpoint_every")
 
 
 def check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> tuple[Recipe, Path | None]:

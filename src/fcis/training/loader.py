@@ -1,11 +1,14 @@
 """Samples -> the batches of each optimiser step, for ever."""
 
 import itertools
+import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset as Images
@@ -16,6 +19,9 @@ from fcis.training.samples import TrainingSamples
 
 Batches = tuple[TrainingBatch, ...]
 """Of one optimiser step: their gradients are accumulated."""
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Through which the processes of a loader hand over what they have read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,8 @@ class StepBatches(Dataset[Batches | InputError]):
         except InputError as error:
             return error
         starts = range(0, len(samples), self.batch)
-        return tuple(collate_samples(samples[i : i + self.batch]) for i in starts)
+        batches = tuple(collate_samples(samples[i : i + self.batch]) for i in starts)
+        return _lack_of_memory(batches) or batches
 
 
 def training_loader(dataset: Images, recipe: Recipe, first_step: int) -> Iterator[Batches]:
@@ -74,10 +81,40 @@ def training_loader(dataset: Images, recipe: Recipe, first_step: int) -> Iterato
         batch_size=None,
         sampler=itertools.count(first_step),
         collate_fn=_as_it_is,
+        worker_init_fn=_leave_interrupts,
         num_workers=training.workers,
         persistent_workers=training.workers > 0,
     )
     return map(_checked, steps)
+
+
+def _lack_of_memory(batches: Batches) -> InputError | None:
+    """Return what to say if a process of the loader has no room to hand its batches over.
+
+    It would lose them, and whoever waits for them would wait for ever.
+    """
+    worker = get_worker_info()
+    if worker is None or not SHARED_MEMORY.is_dir():
+        return None
+    needed = sum(b.images.pixels.nbytes + _mask_bytes(b) for b in batches) * worker.num_workers
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if needed <= free:
+        return None
+    return InputError(
+        f"{SHARED_MEMORY}: has {free / 2**20:.0f} MiB, {worker.num_workers} processes that read "
+        f"images need {needed / 2**20:.0f}; give it more (docker: --shm-size=4g), or go on with "
+        "--set workers=0"
+    )
+
+
+def _mask_bytes(batch: TrainingBatch) -> int:
+    return sum(mask.values.nbytes for truth in batch.truths for mask in truth.masks)
+
+
+def _leave_interrupts(_: int) -> None:
+    """Let the process that trains answer Ctrl-C and SIGTERM, which all get; it ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _as_it_is(step: Any) -> Any:  # noqa: ANN401  # what a dataset returns

@@ -14,6 +14,7 @@ from lightning.fabric.wrappers import _FabricModule
 from torch import nn
 
 from fcis.core.errors import InputError
+from fcis.core.interrupts import StopRequest
 from fcis.recipe.types import Recipe, TrainingRecipe
 from fcis.training.ema import decay_at, move_average
 from fcis.training.loader import Batches
@@ -58,6 +59,7 @@ def run_loop(
     Raises:
         InputError: a loss is not finite, an image cannot be read, a file cannot be written, the
             device has too little memory, or another process of the run is gone.
+        KeyboardInterrupt: the run was asked to stop; its state is saved.
     """
     training, log = recipe.training, state.log
     if fabric.world_size > 1 and fabric.device.type == "cuda":
@@ -68,37 +70,43 @@ def run_loop(
         warnings.filterwarnings("ignore", module="lightning")
         network, optimiser = fabric.setup(network, state.optimiser)
     log.begin(state.step)
-    for batches in loader:
-        losses = _add_gradients(fabric, network, batches, state.step + 1)
-        losses["lr"] = base_rate(training) * learning_rate_factor(
-            state.step, training.optimiser, training.steps
-        )
-        clip_gradients(state.model, training.optimiser.clip_norm)
-        optimiser.step()
-        optimiser.zero_grad()
-        state.schedule.step()
-        state.step += 1
-        if state.average:
-            decay = decay_at(state.step - 1, training.ema)
-            move_average(state.average, state.model, decay)
-        log.add_step(state.step, losses)
-        ends = state.step == training.steps
-        if ends or _is_due(state.step, training.validate_every):
-            network.eval()
-            figures = from_main(judge.validate())
-            network.train()
-            is_best = state.best.add(figures[training.metric], state.step)
-            if state.best.is_over and not ends:
-                ends = True
-                log.flush(state.step, losses["lr"])
-            log.add_validation(state.step, figures, training.metric)
-            if is_best and is_main():
-                judge.keep(figures)
-            log.draw(state.step, judge.pictures)
-        if is_main() and (ends or _is_due(state.step, training.checkpoint_every)):
-            state.save(checkpoint)
-        if ends:
-            break
+    with StopRequest("stopping when this step is saved; Ctrl-C again stops at once") as request:
+        for batches in loader:
+            losses = _add_gradients(fabric, network, batches, state.step + 1)
+            losses["lr"] = base_rate(training) * learning_rate_factor(
+                state.step, training.optimiser, training.steps
+            )
+            clip_gradients(state.model, training.optimiser.clip_norm)
+            optimiser.step()
+            optimiser.zero_grad()
+            state.schedule.step()
+            state.step += 1
+            if state.average:
+                decay = decay_at(state.step - 1, training.ema)
+                move_average(state.average, state.model, decay)
+            log.add_step(state.step, losses)
+            ends = state.step == training.steps
+            if ends or _is_due(state.step, training.validate_every):
+                network.eval()
+                figures = from_main(judge.validate())
+                network.train()
+                is_best = state.best.add(figures[training.metric], state.step)
+                if state.best.is_over and not ends:
+                    ends = True
+                    log.flush(state.step, losses["lr"])
+                log.add_validation(state.step, figures, training.metric)
+                if is_best and is_main():
+                    judge.keep(figures)
+                log.draw(state.step, judge.pictures)
+            is_stopped = any(gather(bool(request)))
+            is_due = _is_due(state.step, training.checkpoint_every)
+            if is_main() and (ends or is_stopped or is_due):
+                state.save(checkpoint)
+            if ends:
+                break
+            if is_stopped:
+                log.say(f"step {state.step}: saved; the same command with --resume goes on")
+                request.stop()
     if state.step < training.steps:
         log.say(
             f"step {state.step}: stopping, {training.metric} has not become better since step "

@@ -226,6 +226,11 @@ def _run(
     except torch.OutOfMemoryError:
         raise InputError(_too_large(recipe.training, fabric.device, state.step + 1)) from None
     except RuntimeError as error:
+        if "DataLoader worker" in str(error):
+            raise InputError(
+                "a process that reads images was ended from outside, perhaps for want of memory; "
+                "go on with --resume, or with --resume --set workers=0"
+            ) from None
         if fabric.world_size == 1 or not _lost_another(error):
             raise
         raise InputError(
