@@ -21,6 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from torchvision.models.detection import MaskRCNN
 
 from fcis.core.coco_types import CocoDetection
+from fcis.core.output_files import put_file
 from fcis.core.progress import progress
 from fcis.data.dataset import Dataset
 from fcis.evaluation.operating import best_thresholds
@@ -28,7 +29,6 @@ from fcis.evaluation.report import Report, evaluate
 from fcis.inference.preprocess import prepare
 from fcis.recipe.reading import read_recipe
 from fcis.recipe.types import Recipe
-from fcis.training.atomic_files import put_file
 from fcis.training.batch import TrainingBatch
 from fcis.training.loader import training_loader
 from fcis.training.optim import learning_rate_factor

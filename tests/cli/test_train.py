@@ -128,7 +128,9 @@ def test_unwritable_out(refused, tmp_path):
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "run"
     error = refused("train", *SCENES, "--recipe", "tiny", "--out", out)
-    assert f"{out}: cannot be written (" in error and "choose another --out" in error
+    assert (
+        f"{out / 'recipe.json'}: cannot be written (" in error and "choose another --out" in error
+    )
 
 
 def test_one_file_for_both_is_warned_of(fcis, calls, annotate, tmp_path):

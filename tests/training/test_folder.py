@@ -73,10 +73,10 @@ def test_a_damaged_recipe(tmp_path, tiny, content):
 def test_a_folder_that_cannot_be_made(tmp_path, tiny):
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        InputError, match=r"file: cannot be written \(File exists\); choose another"
+        InputError, match=r"recipe\.json: cannot be written \(File exists\); choose another"
     ):
         begin_folder(tmp_path / "file", tiny)
-    with pytest.raises(InputError, match=r"run: cannot be written \(Not a directory\)"):
+    with pytest.raises(InputError, match=r"recipe\.json: cannot be written \(Not a directory\)"):
         begin_folder(tmp_path / "file" / "run", tiny)
     (tmp_path / "recipe.json").mkdir()
     with pytest.raises(InputError, match=r"cannot be written \(Is a directory\)"):

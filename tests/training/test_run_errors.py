@@ -51,7 +51,7 @@ def test_a_run_that_cannot_begin_leaves_no_folder(
 
 def test_a_folder_that_cannot_be_written(tmp_path, short_recipe, small_set, small_val):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file: cannot be written \(File exists\)"):
+    with pytest.raises(InputError, match=r"recipe\.json: cannot be written \(File exists\)"):
         train(short_recipe, small_set, small_val, tmp_path / "file")
 
 

@@ -97,5 +97,5 @@ def test_a_sheet_holds_all_pairs(tmp_path, dataset):
 def test_a_folder_that_cannot_be_made(tmp_path, dataset):
     (tmp_path / "pictures").write_text("")
     pair = compare(dataset.images[0], dataset, found_in(dataset.images[0]))
-    with pytest.raises(InputError, match=r"pictures: cannot be written \(File exists\)"):
+    with pytest.raises(InputError, match=r"step-000001\.png: cannot be written \(File exists\)"):
         write_sheet(tmp_path, 1, [pair])

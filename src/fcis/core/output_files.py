@@ -1,15 +1,19 @@
 """Files and folders to write into, which may not be writable."""
 
+import contextlib
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from fcis.core.errors import InputError
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
+_ELSEWHERE = "make room or choose another place"
 _PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -58,19 +62,48 @@ def check_picture(option: str, path: Path) -> None:
         raise InputError(f"{option} {path}: must end in {', '.join(_PICTURES)}")
 
 
+def put_file(path: Path, write: Callable[[BinaryIO], object], *, remedy: str = _ELSEWHERE) -> None:
+    """Write a file beside its place, sync it, and put it there in one step.
+
+    Its folder is made. An interruption leaves the previous file; so does a full disk, and the part
+    that was written is removed again. A file that is replaced hands on its permissions.
+
+    Args:
+        path: of the file.
+        write: is given the open file.
+        remedy: what a person can do if it fails.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        # torch's writer has an error of its own, raised over that of the system
+        failure = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(failure, OSError):
+            raise
+        raise cannot_write(path, failure, remedy) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step.
 
     Raises:
         InputError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
+    put_file(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: Path, data: object) -> None:
@@ -90,13 +123,10 @@ def write_picture(
     Raises:
         InputError: it cannot be written.
     """
-    try:
-        figure.savefig(path, dpi=dpi, format=kind)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
+    kind = kind or path.suffix.lstrip(".").lower()
+    put_file(path, lambda file: figure.savefig(file, dpi=dpi, format=kind))
 
 
-def _cannot_write(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"{path}: cannot be written ({error.strerror}); make room or choose another place"
-    )
+def cannot_write(path: Path, error: OSError, remedy: str = _ELSEWHERE) -> InputError:
+    """Return what to raise of a file that cannot be written."""
+    return InputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fcis.core.errors import InputError
-from fcis.core.output_files import make_folder
-from fcis.training.atomic_files import put_file
+from fcis.core.output_files import make_folder, put_file
 
 Line = dict[str, Any]
 

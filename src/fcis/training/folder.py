@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from fcis.core.errors import InputError
+from fcis.core.output_files import put_file
 from fcis.recipe.as_json import from_json, to_json
 from fcis.recipe.types import Recipe
 
 BEST = "best.safetensors"
 CHECKPOINT = "last.ckpt"
 RECIPE = "recipe.json"
+REMEDY = "make room and go on with --resume"
+"""Where a file of a run cannot be written."""
 # What has no influence on the weights of a step, and may be another when a run goes on.
 _FREE = ("training.patience", "training.pictures", "training.workers", "training.checkpoint_every")
 
@@ -46,15 +49,8 @@ def begin_folder(folder: Path, recipe: Recipe) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    partial = folder / f"{RECIPE}.partial"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(to_json(recipe), indent=2) + "\n")
-        partial.replace(folder / RECIPE)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); choose another --out"
-        ) from None
+    text = json.dumps(to_json(recipe), indent=2) + "\n"
+    put_file(folder / RECIPE, lambda f: f.write(text.encode()), remedy="choose another --out")
 
 
 def _read_recipe(path: Path) -> Recipe:

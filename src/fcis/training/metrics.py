@@ -7,7 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fcis.training.atomic_files import cannot_write, put_file
+from fcis.core.output_files import cannot_write, put_file
+from fcis.training.folder import REMEDY
 
 METRICS = "metrics.csv"
 CURVES = "curves.png"
@@ -47,7 +48,7 @@ def write_metrics(folder: Path, rows: list[dict[str, str]]) -> None:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     writer.writerows([row[name] for name in COLUMNS] for row in rows)
-    put_file(folder / METRICS, lambda file: file.write(text.getvalue().encode()))
+    put_file(folder / METRICS, lambda file: file.write(text.getvalue().encode()), remedy=REMEDY)
 
 
 def add_metrics(folder: Path, step: int, figures: Mapping[str, float]) -> None:
@@ -62,7 +63,7 @@ def add_metrics(folder: Path, step: int, figures: Mapping[str, float]) -> None:
         with path.open("a", newline="") as file:
             csv.writer(file).writerow([row.get(name, "") for name in COLUMNS])
     except OSError as error:
-        raise cannot_write(path, error) from None
+        raise cannot_write(path, error, REMEDY) from None
 
 
 def draw_curves(folder: Path) -> None:
@@ -91,7 +92,7 @@ def draw_curves(folder: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
-    put_file(folder / CURVES, lambda file: figure.savefig(file, format="png", dpi=110))
+    put_file(folder / CURVES, lambda f: figure.savefig(f, format="png", dpi=110), remedy=REMEDY)
 
 
 def _points(rows: list[dict[str, str]], name: str) -> list[tuple[int, float]]:

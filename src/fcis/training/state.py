@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 
 from fcis.core.errors import InputError
+from fcis.core.output_files import put_file
 from fcis.model.detector import Detector
 from fcis.recipe.types import TrainingRecipe
-from fcis.training.atomic_files import put_file
 from fcis.training.ema import begin_average
+from fcis.training.folder import REMEDY
 from fcis.training.log import Log
 from fcis.training.optim import build_optimiser, build_schedule, scaled
 from fcis.training.stopping import Best
@@ -74,7 +75,7 @@ class RunState:
         }
         if self.average:
             checkpoint[AVERAGE] = self.average.state_dict()
-        put_file(path, lambda file: torch.save(checkpoint, file))
+        put_file(path, lambda file: torch.save(checkpoint, file), remedy=REMEDY)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint; nothing in it is executed.

@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from fcis.core.masks import crop_from_rle
+from fcis.core.output_files import put_file
 from fcis.data.dataset import Dataset, ImageRecord
 from fcis.imaging.drawing import contact_sheet
 from fcis.imaging.instances import Instances
-from fcis.training.atomic_files import cannot_write, put_file
+from fcis.training.folder import REMEDY
 
 PICTURES = "pictures"
 _MOST_SIDE = 512  # px of a picture in a sheet; larger ones are shrunk
@@ -66,14 +67,10 @@ def write_sheet(folder: Path, step: int, pairs: Sequence[Pair]) -> Path:
         InputError: it cannot be written.
     """
     path = sheet_path(folder, step)
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise cannot_write(path.parent, error) from None
     pictures = [picture for pair in pairs for picture in (pair.annotated, pair.found)]
     titles = [title for pair in pairs for title in pair.titles]
     sheet = contact_sheet(pictures, 2 * min(_COLUMNS, len(pairs)) or 1, titles)
-    put_file(path, lambda file: sheet.save(file, format="PNG"))
+    put_file(path, lambda file: sheet.save(file, format="PNG"), remedy=REMEDY)
     return path
 
 

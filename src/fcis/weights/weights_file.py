@@ -6,8 +6,6 @@ file is ever executed.
 
 import json
 import math
-import os
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from fcis.core.errors import InputError
+from fcis.core.output_files import put_file
 from fcis.evaluation.calibration import Calibration
 from fcis.evaluation.records import DEFAULT_THRESHOLD
 from fcis.model.backbone import Backbone
@@ -93,7 +92,8 @@ def write_arrays(path: Path, arrays: dict[str, Tensor], info: WeightsInfo) -> No
         InputError: the folder cannot be written.
     """
     # not `save_file`, which lets nobody but the owner read what it writes
-    _write(path, save(arrays, metadata={"fcis": _entry(info)}))
+    data = save(arrays, metadata={"fcis": _entry(info)})
+    put_file(path, lambda file: file.write(data))
 
 
 def rewrite_info(source: Path, target: Path, info: WeightsInfo) -> None:
@@ -110,8 +110,8 @@ def rewrite_info(source: Path, target: Path, info: WeightsInfo) -> None:
         metadata = dict(file.metadata()) | {"fcis": _entry(info)}
         arrays = {name: file.get_tensor(name) for name in file.keys()}
     # a link stays one, and what it points to is written
-    target = target.resolve()
-    _write(target, save(arrays, metadata=metadata), mode_of=target if target.exists() else None)
+    data = save(arrays, metadata=metadata)
+    put_file(target.resolve(), lambda file: file.write(data))
 
 
 def _entry(info: WeightsInfo) -> str:
@@ -131,25 +131,6 @@ def _entry(info: WeightsInfo) -> str:
     if info.calibration is not None:
         entry |= {"format": CALIBRATED_FORMAT, "calibration": info.calibration.to_json()}
     return json.dumps(entry, sort_keys=True)
-
-
-def _write(path: Path, data: bytes, *, mode_of: Path | None = None) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        write_synced(partial, data)
-        if mode_of is not None:
-            shutil.copymode(mode_of, partial)
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error}); choose another place") from None
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_info(path: Path) -> WeightsInfo:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from fcis.core.output_files import write_text
 from fcis.data.dataset import Dataset
 from fcis.data.formats.copied_images import write_image
 from fcis.data.formats.folders import watched
@@ -39,6 +40,5 @@ def write_coco(
     images = cast(Sequence[Mapping[str, object]], content["images"])
     renamed = [{**e, "file_name": name} for e, name in zip(images, names, strict=True)]
     # last, and in one step: a folder with annotations is a whole one
-    partial = out / (ANNOTATIONS + ".partial")
-    partial.write_text(json.dumps({**content, "images": renamed}) + "\n", encoding="utf-8")
-    return partial.replace(out / ANNOTATIONS)
+    write_text(out / ANNOTATIONS, json.dumps({**content, "images": renamed}) + "\n")
+    return out / ANNOTATIONS

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Int32, UInt8, UInt16
 from PIL import Image
 
-from fcis.core.errors import InputError
 from fcis.core.masks import MaskCrop
+from fcis.core.output_files import put_file
 from fcis.imaging.channel_counts import as_picture
 from fcis.imaging.instances import Instances
 from fcis.imaging.strips.picture import Picture, reduced
@@ -30,11 +30,8 @@ def write_overlay(path: Path, shown: Instances) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shown.draw(scale=1).save(path)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    picture = shown.draw(scale=1)
+    put_file(path, lambda file: picture.save(file, format="PNG"))
 
 
 def write_masks(folder: Path, name: str, shown: Instances) -> None:
@@ -44,13 +41,11 @@ def write_masks(folder: Path, name: str, shown: Instances) -> None:
         InputError: it cannot be written.
     """
     suffix = MASKS if len(shown) <= _MOST_NUMBERED else MANY_MASKS
-    path = folder / f"{name}{suffix}"
-    options = {} if suffix == MASKS else {"compression": "tiff_adobe_deflate"}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(number_image(shown)).save(path, **options)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    picture = Image.fromarray(number_image(shown))
+    form = {"format": "PNG"}
+    if suffix == MANY_MASKS:
+        form = {"format": "TIFF", "compression": "tiff_adobe_deflate"}
+    put_file(folder / f"{name}{suffix}", lambda file: picture.save(file, **form))
 
 
 def write_maps(path: Path, scores: ImageScores, shown: Instances) -> None:
@@ -62,11 +57,7 @@ def write_maps(path: Path, scores: ImageScores, shown: Instances) -> None:
     if not any(crop.area for crop in shown.crops):
         return
     picture = draw_score_maps(scores, shown)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    put_file(path, lambda file: picture.save(file, format="PNG"))
 
 
 def number_image(
@@ -120,7 +111,3 @@ def _shrunk(crop: MaskCrop, factor: int) -> MaskCrop:
     share = bits.reshape(height, factor, width, factor).mean(axis=(1, 3))
     half = share >= 0.5
     return MaskCrop(top=top, left=left, bits=half if half.any() else share > 0)
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path}: cannot be written ({error}); make room or choose another --out")
