@@ -220,6 +220,8 @@ class Instances:
     def to_supervision(self) -> "supervision.Detections":
         """Return the instances as `supervision.Detections`, names of the classes in `data`.
 
+        Where there are none there are no masks either, as in the package's own empty ones.
+
         Raises:
             InputError: the package supervision is not there.
             ValueError: the masks would need more than 8 GiB.
@@ -233,7 +235,7 @@ class Instances:
             ) from None
         return package.Detections(
             xyxy=self.boxes,
-            mask=self.masks,
+            mask=self.masks if len(self) else None,
             confidence=self.scores,
             class_id=self.labels,
             data={"class_name": np.array([self.class_names[label] for label in self.labels])},
