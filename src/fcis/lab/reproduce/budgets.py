@@ -4,6 +4,7 @@ A budget in minutes becomes steps once, by measuring a few steps of each network
 down, so that a table that was interrupted goes on with the same number.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ OTHER_STEPS: Mapping[TableName, int] = {
 }
 """The same with `nuclei-cpu`, which has more and smaller objects."""
 
+_STEPS_FILE = "steps.json"
 _CPU_CROP = 192  # px; a step costs about half of what it costs with crops of 256 or 320
 _MEASURED = 5  # steps
 _LEAST_STEPS = 2
@@ -125,7 +127,8 @@ def steps_for(
 ) -> int:
     """Return how many steps the slowest network can make in a time.
 
-    They are measured once and kept in the table's journal.
+    They are measured once and kept in the table's journal; earlier versions kept them in a file of
+    their own.
 
     Args:
         recipes: of all networks of a table.
@@ -136,9 +139,12 @@ def steps_for(
         tell: takes a line of text.
 
     Raises:
-        InputError: the table was begun with another budget.
+        InputError: the table was begun with another budget, or the file of an earlier version is
+            damaged.
     """
     key = {"kind": "steps", "name": "of all networks", "seed": 0}
+    if journal.find(key) is None:
+        _take_over(journal, key)
     line = journal.find(key, f"{minutes:g} minutes")
     if line is None:
         seconds = {}
@@ -149,6 +155,20 @@ def steps_for(
         facts = {"settings": f"{minutes:g} minutes", "steps": steps, "step_seconds": seconds}
         line = journal.add(key | facts)
     return line["steps"]
+
+
+def _take_over(journal: Journal, key: Mapping[str, object]) -> None:
+    """Write the steps that an earlier version has measured, if it has, into the journal."""
+    path = journal.path.with_name(_STEPS_FILE)
+    if not path.is_file():
+        return
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        known, steps, seconds = float(data["minutes"]), int(data["steps"]), data["step_seconds"]
+    except (OSError, ValueError, LookupError, TypeError):
+        raise InputError(f"{path}: damaged; delete it, or choose another --out") from None
+    facts = {"settings": f"{known:g} minutes", "steps": steps, "step_seconds": seconds}
+    journal.add({**key, **facts})
 
 
 def step_seconds(recipe: Recipe, dataset: Dataset, *, device: str) -> float:

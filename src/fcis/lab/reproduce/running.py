@@ -20,8 +20,10 @@ from fcis.inference.predictor import Predictor
 from fcis.lab.journal import Journal, Line, fingerprint
 from fcis.lab.reproduce.rows import Plan, Row, Training
 from fcis.lab.reproduce.sources import Sources
-from fcis.recipe.as_json import to_json
+from fcis.lab.reproduce.written_recipe import as_written
+from fcis.recipe.as_json import JSON
 from fcis.recipe.types import Recipe
+from fcis.training.folder import RECIPE
 from fcis.training.run import BEST, for_dataset, train
 
 JOURNAL = "runs.jsonl"
@@ -67,9 +69,13 @@ class Job:
         """Return how a network of the table is trained."""
         return for_dataset(training.of_seed(seed), self.sources.train)
 
+    def written(self, recipe: Recipe, name: str, seed: int) -> JSON:
+        """Return the JSON of a recipe in the form that the run folder of a training has."""
+        return as_written(recipe, self.run_folder(name, seed) / RECIPE)
+
     def settings(self, training: Training, seed: int) -> str:
         """Return the fingerprint of a training: its recipe and its data."""
-        recipe = to_json(self.recipe(training, seed))
+        recipe = self.written(self.recipe(training, seed), training.name, seed)
         return fingerprint(recipe, self.sources.train_name, _shape(self.sources.train))
 
     def known(self, journal: Journal, training: Training, seed: int) -> Line | None:

@@ -20,7 +20,6 @@ from fcis.lab.journal import Journal, fingerprint
 from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS
 from fcis.lab.reproduce.rows import Row
 from fcis.lab.reproduce.running import Job, open_row
-from fcis.recipe.as_json import to_json
 from fcis.recipe.types import Recipe
 
 METHOD = Method(rounds=5)
@@ -41,7 +40,12 @@ def measure_missing(job: Job, journal: Journal) -> dict[str, Rounds]:
     """
     seed = job.seeds[0]
     tested = [job.row_settings(row, seed) for row in job.plan.rows if row.networks]
-    stepped = [to_json(_step_recipe(job, row)) for row in job.plan.rows if row.step_of]
+    # a network of which steps are all that is wanted has no folder: in the form of the row's own
+    stepped = [
+        job.written(_step_recipe(job, row), row.networks[0], seed)
+        for row in job.plan.rows
+        if row.step_of
+    ]
     wanted = {TEST_SECONDS: ("at test", test_times, fingerprint(tested, _method(job)))}
     if stepped:
         settings = fingerprint(stepped, job.sources.train_name, _method(job))
