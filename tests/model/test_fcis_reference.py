@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.presets import preset
 
 from fcis.core.boxes import large_enough, to_original
 from fcis.inference.predictor import load_predictor
 from fcis.inference.preprocess import collate, prepare
 from fcis.model.joint import dense_grids, mask_rois, score_rois
-from fcis.recipe.conventions import CHAINERCV, MODEL_ROWS, conventions_of
+from fcis.recipe.conventions import conventions_of
 from fcis.structures import INSIDE, OUTSIDE, Proposals
 from fcis.weights.weights_file import read_info
 
@@ -24,11 +25,13 @@ def from_yx(array):
 @pytest.fixture(scope="session")
 def reference(reference_weights):
     """The reference network, converted by `fcis convert`, for small images."""
-    recipe = read_info(reference_weights).model
-    assert conventions_of(recipe) == {name: CHAINERCV[name] for name in MODEL_ROWS}
-    small = replace(recipe.preprocessing, short_side=128, long_side=224)
-    resized = replace(recipe, preprocessing=small)
-    return load_predictor(reference_weights, recipe=resized, fold=False).model
+    known = read_info(reference_weights).model
+    recipe = preset("chainercv", "short_side=128", "long_side=224", "pretrained=").model
+    recipe = replace(recipe, class_names=known.class_names, category_ids=known.category_ids)
+    # but for the size, what the file says of itself
+    assert replace(recipe, preprocessing=known.preprocessing) == known
+    assert conventions_of(recipe) == conventions_of(known)
+    return load_predictor(reference_weights, recipe=recipe, fold=False).model
 
 
 def read(shared, name):

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.presets import preset
 
 from fcis.model.rpn import anchor_grid, anchor_shapes, find_proposals, numbers_kept
-from fcis.recipe.conventions import CHAINERCV, RELEASE, with_conventions
+from fcis.recipe.conventions import RELEASE, with_conventions
 from fcis.recipe.types import RPNRecipe
 from fcis.structures import RPNOutput
 
@@ -217,6 +218,12 @@ def test_images_of_a_batch_are_independent():
 # Golden files
 
 
+def by_preset(name, output, size, scale, *settings):
+    recipe = preset(name, *settings).model.rpn
+    sizes, scales = torch.tensor([size], dtype=torch.float32), torch.tensor([[scale, scale]])
+    return find_proposals(output, sizes, scales, recipe)
+
+
 def same_boxes(ours, golden):
     """The same boxes in the same order, up to float32 rounding. Seen: 3.1e-5 of up to 400 px."""
     assert ours.shape == golden.shape
@@ -234,14 +241,13 @@ def test_proposals_are_chainercv_s(shared, name):
         logit = torch.from_numpy(file["score"])
         size, golden = tuple(file["img_size"].tolist()), from_yx(file[f"rois_{name}"])
     limit = len(anchors)
-    recipe = replace(
-        COCO,
-        min_size=min_size,
-        pre_nms=int(pre) if pre > 0 else limit,
-        post_nms=int(post) if post > 0 else limit,
+    settings = (
+        f"rpn.min_size={min_size}",
+        f"pre_nms={int(pre) if pre > 0 else limit}",
+        f"post_nms={int(post) if post > 0 else limit}",
     )
     output = output_of(anchors, logit.sigmoid(), deltas)
-    found = proposals(output, size, scale, recipe=recipe, conventions=CHAINERCV)
+    found = by_preset("chainercv", output, size, scale, *settings)
     same_boxes(found.boxes, golden)
 
 
@@ -252,7 +258,7 @@ def test_proposals_are_the_release_s(shared):
     probability = arrays["cls_prob"][0, 12:].permute(1, 2, 0)
     deltas = arrays["bbox_pred"][0].unflatten(0, (12, 4)).permute(2, 3, 0, 1)
     grid = anchor_grid(anchor_shapes(COCO, rounding=True), 20, 24, 16)
-    found = proposals(output_of(grid, probability, deltas), (320, 384), conventions=RELEASE)
+    found = by_preset("release", output_of(grid, probability, deltas), (320, 384), 1.0)
     # last pixels included, and the image's number in front
     same_boxes(found.boxes, arrays["rois"][:, 1:] + torch.tensor([0.0, 0, 1, 1]))
     torch.testing.assert_close(found.objectness, arrays["scores"][:, 0])
@@ -273,4 +279,4 @@ def test_proposals_of_the_reference_network(shared, name):
         cells=torch.tensor([[rows, columns]]),
         stride=16,
     )
-    same_boxes(proposals(output, size, float(scale), conventions=CHAINERCV).boxes, golden)
+    same_boxes(by_preset("chainercv", output, size, float(scale)).boxes, golden)

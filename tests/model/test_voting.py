@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.presets import preset
 
 from fcis.model import vote_counting as counting
 from fcis.model import voting
 from fcis.model.voting import whole_pixels
-from fcis.recipe.conventions import CHAINERCV, PAPER, RELEASE, with_conventions
+from fcis.recipe.conventions import PAPER, RELEASE, with_conventions
 from fcis.recipe.types import DetectionRecipe
 from fcis.structures import MaskGrids, Selection
 
@@ -219,9 +220,9 @@ def test_order_of_the_rois_does_not_matter():
 # Golden files
 
 
-def golden_case(file):
+def golden_case(file, recipe):
     boxes = torch.from_numpy(np.ascontiguousarray(file["bbox"][:, [1, 0, 3, 2]]))
-    windows = whole_pixels(boxes, by_edges=CHAINERCV["box_rounding"] == "edge").tolist()
+    windows = whole_pixels(boxes, by_edges=recipe.box_rounding == "edge").tolist()
     probs = torch.from_numpy(file["cls_prob"])
     grids = {}
     for i, (values, window) in enumerate(zip(file["seg_prob"], windows, strict=True)):
@@ -237,14 +238,15 @@ def golden_case(file):
 def test_golden_voting(shared, name):
     with np.load(shared / "golden" / "unit" / f"unit_vote_{name}.npz") as arrays:
         file = {key: arrays[key] for key in arrays.files}
-    recipe = DetectionRecipe(
-        nms=float(file["nms_thresh"]),
-        merge_iou=float(file["mask_merge_thresh"]),
-        mask_threshold=float(file["binary_thresh"]),
-        max_detections=int(file["limit"]),
-        min_score=float(file["score_thresh"]),
-    )
-    selection, crops = run(*golden_case(file), recipe, CHAINERCV)
+    recipe = preset(
+        "chainercv",
+        f"detection.nms={file['nms_thresh']}",
+        f"merge_iou={file['mask_merge_thresh']}",
+        f"mask_threshold={file['binary_thresh']}",
+        f"max_detections={file['limit']}",
+        f"min_score={file['score_thresh']}",
+    ).model.detection
+    selection, crops = run(*golden_case(file, recipe), recipe, conventions={})
     found = [i for i in range(len(crops)) if crops[i] is not None]
     golden = list(zip(file["out_label"].tolist(), file["out_score"].tolist(), strict=True))
     ours = list(zip((selection.labels - 1).tolist(), selection.scores.tolist(), strict=True))

@@ -9,9 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.presets import preset
 from torch import Tensor
 from torch.autograd import gradcheck
 
+from fcis.model.joint import assembly_rule
 from fcis.ops import assembly, cpu, definition
 from fcis.ops.assembly import class_masks, class_scores, mean_deltas
 from fcis.ops.roi_sampling import AssemblyRule, RoIs
@@ -144,7 +146,7 @@ def test_the_release_rule(shared: Path, sides: str):
     # channel ((class * 2 + side) * 7 + row) * 7 + column
     maps = torch.from_numpy(golden["x"]).unflatten(1, (2, 2, 49)).permute(0, 4, 5, 3, 2, 1)
     out = torch.from_numpy(golden["out"]).unflatten(1, (2, 2))
-    rule = AssemblyRule(stride=16, sampling="pool")
+    rule = assembly_rule(preset("release").model)
     rois = RoIs(
         boxes=torch.from_numpy(golden["rois_bxyxy"][:, 1:] + np.float32([0, 0, 1, 1])),
         image_index=torch.from_numpy(golden["rois_bxyxy"][:, 0]).long(),
@@ -169,12 +171,8 @@ def test_the_port_rule_and_its_gradient(shared: Path, name: str):
         image_index=torch.from_numpy(golden["roi_indices"]),
         cells=torch.tensor([x.shape[2:]] * len(x)),
     )
-    rule = AssemblyRule(
-        stride=round(1 / float(golden["spatial_scale"])),
-        sampling="pool",
-        out_size=bins,
-        round_boxes=False,
-    )
+    rule = assembly_rule(preset("chainercv", f"head.k={k}", f"head.out_size={bins}").model)
+    rule = replace(rule, stride=round(1 / float(golden["spatial_scale"])))
     # every output channel is a class; the inside is the channel, the outside its opposite
     inside = x.unflatten(1, (-1, k * k)).permute(0, 3, 4, 2, 1)
     maps = torch.stack((-inside, inside), dim=4)

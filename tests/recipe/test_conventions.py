@@ -4,6 +4,7 @@ from operator import attrgetter
 from typing import Literal, get_args, get_origin
 
 import pytest
+from tests.presets import preset
 
 from fcis.core.errors import InputError
 from fcis.recipe.bounds import hints_of, split_hint
@@ -124,6 +125,19 @@ def test_rows_of_a_record(rows):
     model, training = conventions_of(changed.model), conventions_of(changed.training)
     assert (model.keys(), training.keys()) == (set(MODEL_ROWS), set(TRAINING_ROWS))
     assert {**model, **training} == rows
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_by_settings_it_is_the_same(name):
+    """So what other tests make of the rows holds for what users set, and for named recipes."""
+    recipe, release = preset(name), named_recipe("coco-resnet101")
+    assert recipe == with_conventions(release, CONVENTIONS[name])
+    parts = (recipe.model.rpn, recipe.model.head, recipe.model.detection, recipe.training.losses)
+    for part in parts:
+        assert part == with_conventions(type(part)(), CONVENTIONS[name])
+    if name != "chainercv":  # which `fcis convert` chooses, no recipe
+        named = named_recipe({"release": "coco-resnet101", "paper": "coco-resnet101-paper"}[name])
+        assert (named.model, conventions_of(named)) == (recipe.model, conventions_of(recipe))
 
 
 def test_a_record_takes_its_own_rows_alone():

@@ -6,12 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.presets import preset
 
 from fcis.inference.preprocess import Resize
 from fcis.model.build import build_model
-from fcis.recipe.conventions import CHAINERCV, with_conventions
-from fcis.recipe.named import coco_resnet101
-from fcis.recipe.types import BackboneRecipe, TargetRecipe
 from fcis.training.batch import ObjectMask, Sample, Truth, collate_samples
 from fcis.training.losses import image_losses, roi_losses, rpn_losses
 from fcis.training.targets import IGNORED, AnchorTargets, RoITargets
@@ -67,18 +65,9 @@ def test_losses_and_gradients_of_the_reference_network(shared):
     """ChainerCV's training step: the same RoIs and targets give its losses and gradients."""
     with np.load(shared / "golden" / "unit" / "unit_train_loss.npz", allow_pickle=False) as file:
         golden = {k: file[k] for k in file.files}
-    base = coco_resnet101()
-    recipe = replace(
-        base,
-        model=replace(
-            base.model,
-            class_names=tuple(f"c{i}" for i in range(80)),
-            category_ids=tuple(range(80)),
-            backbone=BackboneRecipe(),
-        ),
-        training=replace(base.training, targets=TargetRecipe(ohem=False)),
-    )
-    recipe = with_conventions(recipe, CHAINERCV)
+    base = preset("chainercv", "ohem=false", "pretrained=")
+    names, ids = tuple(f"c{i}" for i in range(80)), tuple(range(80))
+    recipe = replace(base, model=replace(base.model, class_names=names, category_ids=ids))
     model = build_model(recipe.model)
     arrays = reference_arrays(shared)
     names = chainercv_names((3, 4, 23, 3))
