@@ -20,10 +20,8 @@ from fcis.cli.parser import (
 from fcis.core.errors import InputError
 
 if TYPE_CHECKING:
-    import fcis.lab.benchmark.inference
-    import fcis.lab.benchmark.ops
+    import fcis.lab.benchmark.report
     import fcis.lab.benchmark.timing
-    import fcis.lab.benchmark.training
 
 PRECISIONS = ("float32", "bfloat16")
 SAMPLINGS = ("native", "align", "pool")
@@ -194,8 +192,8 @@ def run(options: argparse.Namespace) -> int:
     with threads(options.threads):
         facts = environment(device)
         report = measure(options, device, method)
-    notes = [*report.notes(), *([_QUICK] if options.quick else [])]
-    text = [facts.text(), *(table.text() for table in report.tables()), "\n".join(notes)]
+    notes = [*report.notes, *([_QUICK] if options.quick else [])]
+    text = [facts.text(), *(table.text() for table in report.tables), "\n".join(notes)]
     print("\n\n".join(text))
     if options.json:
         figures = {
@@ -231,7 +229,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _ops(
     options: argparse.Namespace, device: str, method: "fcis.lab.benchmark.timing.Method"
-) -> "fcis.lab.benchmark.ops.OpsReport":
+) -> "fcis.lab.benchmark.report.Report":
     from fcis.lab.benchmark.ops import OpsSettings, run_ops
 
     settings = OpsSettings(
@@ -245,7 +243,7 @@ def _ops(
 
 def _inference(
     options: argparse.Namespace, device: str, method: "fcis.lab.benchmark.timing.Method"
-) -> "fcis.lab.benchmark.inference.InferenceReport":
+) -> "fcis.lab.benchmark.report.Report":
     from fcis.lab.benchmark.inference import InferenceSettings, run_inference
     from fcis.lab.benchmark.networks import open_network
 
@@ -277,8 +275,8 @@ def _inference(
 
 def _training(
     options: argparse.Namespace, device: str, method: "fcis.lab.benchmark.timing.Method"
-) -> "fcis.lab.benchmark.training.TrainingReport":
-    from fcis.lab.benchmark.training import TrainingSettings, measured, open_data, run_training
+) -> "fcis.lab.benchmark.report.Report":
+    from fcis.lab.benchmark.training import measured, open_data, run_training
     from fcis.recipe.reading import read_recipe
     from fcis.training.run import for_dataset
 
@@ -290,7 +288,7 @@ def _training(
     for name in options.recipe or ["scenes"]:
         recipe = measured(read_recipe(name, options.set), batch=batch, workers=workers)
         recipes.append(for_dataset(recipe, dataset))
-    return run_training(recipes, dataset, TrainingSettings(device=device, method=method), _tell)
+    return run_training(recipes, dataset, device, method, _tell)
 
 
 def _tell(text: str) -> None:

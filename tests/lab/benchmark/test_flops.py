@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fcis.lab.benchmark.flops import Operations, system_operations
+from fcis.lab.benchmark.flops import system_operations
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import MNCRecipe
 
@@ -53,22 +53,21 @@ def test_fcis_by_hand():
     r, k = recipe.head.reduction, recipe.head.k
     head = 2 * (recipe.backbone.widths[3] * r + r * k**2 * (2 * (CLASSES + 1) + 4))
     found = system_operations(recipe, SIDES, rois=300)
-    assert found.image == on_image(recipe, conv5=True, head=head)
-    assert (found.roi, found.rois, found.total) == (0, 600, found.image)
+    assert found == on_image(recipe, conv5=True, head=head)
+    assert found == system_operations(recipe, SIDES, rois=1), "its RoIs cost nothing"
 
 
 @pytest.mark.parametrize("passes", [1, 2])
 def test_mnc_by_hand(passes):
     recipe = tiny("mnc", passes)
     c4, c5 = recipe.backbone.widths[2:]
-    found = system_operations(recipe, SIDES, rois=10)
-    assert found.image == on_image(recipe, conv5=False, head=0)
+    image = on_image(recipe, conv5=False, head=0)
     mask = 2 * (4 * 4 * c4 * 16 + 16 * 64)
     conv5 = conv(c4, c5, 3, 4) + conv(c5, c5, 3, 4) + conv(c4, c5, 1, 4)
     last = 2 * 2 * c5 * (CLASSES + 1) * (1 + 1 + 4)
-    assert found.roi == mask + 2 * conv5 + last
-    assert found.rois == 10 * passes
-    assert found.total == found.image + 10 * passes * found.roi
+    for rois in (1, 10):
+        expected = image + rois * passes * (mask + 2 * conv5 + last)
+        assert system_operations(recipe, SIDES, rois=rois) == expected
 
 
 def test_the_methods_of_table_2():
@@ -80,16 +79,15 @@ def test_the_methods_of_table_2():
             class_names=tuple(f"c{i}" for i in range(80)),
             category_ids=tuple(range(80)),
         )
-        found[name] = system_operations(model, (600, 1000), rois=300)
-    assert found["coco-resnet101"].total == pytest.approx(314e9, rel=0.02)
-    assert found["mnc"].image < 0.2 * found["mnc"].total
-    assert 4 < found["mnc"].total / found["coco-resnet101"].total < 8
-    assert found["mnc"].roi == found["mnc-3stage"].roi
-    assert found["mnc"].rois == 2 * found["mnc-3stage"].rois
-
-
-def test_totals():
-    assert Operations(image=100, roi=3, rois=50).total == 250
+        one, *rest = (system_operations(model, (600, 1000), rois=n) for n in (1, 2, 300))
+        roi = rest[0] - one
+        assert rest[1] == one + 299 * roi
+        found[name] = (one - roi, roi, rest[1])
+    image, roi, total = found["mnc"]
+    assert found["coco-resnet101"][2] == pytest.approx(314e9, rel=0.02)
+    assert image < 0.2 * total
+    assert 4 < total / found["coco-resnet101"][2] < 8
+    assert (image, roi) == (found["mnc-3stage"][0], 2 * found["mnc-3stage"][1])
 
 
 def test_what_cannot_be_counted():

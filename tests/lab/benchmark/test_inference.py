@@ -14,7 +14,6 @@ from fcis.lab.benchmark import inference
 from fcis.lab.benchmark.inference import (
     PER_ROI,
     STAGES,
-    InferenceReport,
     InferenceSettings,
     measure_network,
     run_inference,
@@ -52,24 +51,27 @@ def report(predictor, settings):
 
 
 def test_every_stage_runs_and_is_left_as_it_was(report):
-    assert [s.name for s in report.stages.stages] == list(STAGES)
-    for run in report.stages.runs:
+    ((name, stages),) = report.stages
+    assert name == "tiny" and list(stages.seconds) == list(STAGES)
+    for run in stages.runs:
         assert min(run.values()) > 0
     assert fcis.model.detector.vote.__module__ == "fcis.model.voting"
     assert fcis.inference.image_predictor.prepare.__module__ == "fcis.inference.preprocess"
 
 
 def test_shares_add_up(report):
-    assert sum(s.share.median for s in report.stages.stages) == pytest.approx(1, abs=0.2)
-    assert report.stages.share(STAGES).median == pytest.approx(1)
-    assert 0 < report.stages.share(PER_ROI).median < 1
+    ((_, stages),) = report.stages
+    assert sum(stages.share(name).median for name in STAGES) == pytest.approx(1, abs=0.2)
+    assert stages.share(*STAGES).median == pytest.approx(1)
+    assert 0 < stages.share(*PER_ROI).median < 1
+    assert report.figures["share_per_roi"] == stages.share(*PER_ROI)
 
 
 def test_operations_are_those_of_the_network(predictor, settings, report):
     batch = network_input(predictor.model, predictor.read(settings.image))
-    assert report.network.operations == count_operations(lambda: predictor.model(batch))
+    assert report.figures["products"].operations == count_operations(lambda: predictor.model(batch))
     modules = [m for m in predictor.model.modules() if isinstance(m, torch.nn.Conv2d)]
-    assert report.network.products == len(modules)
+    assert report.figures["products"].products == len(modules)
 
 
 def test_rates_are_operations_over_seconds(monkeypatch, predictor, settings):
@@ -84,14 +86,15 @@ def test_rates_are_operations_over_seconds(monkeypatch, predictor, settings):
 
 
 def test_throughput_of_each_batch_size(report):
-    assert [(t.name, t.batch) for t in report.own] == [("tiny", 1), ("tiny", 2)]
-    for entry in report.own:
+    own = report.figures["throughput"]
+    assert [(t.name, t.batch) for t in own] == [("tiny", 1), ("tiny", 2)]
+    for entry in own:
         assert entry.over_first.median == 1
         assert entry.rate.median > 0 and entry.detections >= 0
-    assert report.own[1].bytes > report.own[0].bytes > 0
+    assert own[1].bytes > own[0].bytes > 0
 
 
-def test_a_peer_takes_turns_with_the_network_of_its_depth(monkeypatch, predictor, settings, report):
+def test_a_peer_takes_turns_with_the_network_of_its_depth(monkeypatch, predictor, settings):
     calls = []
 
     class Peer(MaskRCNNPeer):
@@ -116,11 +119,10 @@ def test_a_peer_takes_turns_with_the_network_of_its_depth(monkeypatch, predictor
     ]
     assert [t.detections for t in found[1:3]] == [0, 100]
     assert (2, 0.01) in calls and len(found) == 6
-    fields = {name: getattr(report, name) for name in ("stages", "network", "own")}
-    whole = InferenceReport(
-        name="tiny", sides=(64, 96), settings=settings, peers=tuple(found), **fields
-    )
-    assert "| Mask R-CNN, scores from 0.01 |" in whole.tables()[-1].text()
+    with_peer = replace(settings, peer=True, batches=(1,))
+    whole = run_inference(predictor, "tiny", with_peer, lambda text: None)
+    assert [t.name for t in whole.figures["peers"]] == [t.name for t in found[:3]]
+    assert "| Mask R-CNN, scores from 0.01 |" in whole.tables[-1].text()
 
 
 def test_json_and_tables(report, settings):
@@ -129,11 +131,11 @@ def test_json_and_tables(report, settings):
     assert found["sides"] == [480, 800] and found["network"] == "tiny"
     assert {"share_of_assembly", "share_per_roi", "products", "throughput", "peers"} <= set(found)
     assert set(found["stages"]) == set(STAGES)
-    stages, limits, rates = (table.text() for table in report.tables())
+    stages, limits, rates = (table.text() for table in report.tables)
     assert stages.startswith("tiny, one image of 480 x 800 after resizing")
     assert "| assembly 2 |" in stages and "products alone" in limits
     assert "| network | batch |" in rates
-    assert report.notes()[0].startswith("per-RoI work is ")
+    assert report.notes[0].startswith("per-RoI work is ")
 
 
 def test_the_stages_of_mnc(settings):
@@ -143,10 +145,10 @@ def test_the_stages_of_mnc(settings):
     image = read_image(settings.image)
     predictor = random_predictor(recipe, "mnc", image, device="cpu")
     stages = inference.measure_stages(predictor, settings)
-    names = [stage.name for stage in stages.stages]
+    names = list(stages.seconds)
     places = [names.index(name) for name in ("RPN", *inference.CASCADE, "voting", "masks")]
     assert places == sorted(places) and "assembly 1" not in names and "score maps" not in names
-    assert stages.share(inference.CASCADE).median > 0
+    assert stages.share(*inference.CASCADE).median > 0
     assert not {"rpn_proposals", "score_rois", "mask_rois"} & vars(predictor.model).keys()
 
 
@@ -159,4 +161,4 @@ def test_half_precision_is_that_of_convolutions_and_matrices(settings):
     report = run_inference(predictor, "tiny", half, lambda text: None)
     kinds = {m.weight.dtype for m in predictor.model.modules() if isinstance(m, torch.nn.Conv2d)}
     assert kinds == {torch.bfloat16}
-    assert "bfloat16 matrix product" in report.tables()[1].text()
+    assert "bfloat16 matrix product" in report.tables[1].text()

@@ -9,11 +9,11 @@ from PIL import Image
 
 from fcis.core.errors import InputError
 from fcis.imaging.reading import read_image
+from fcis.inference.preprocess import plan_resize
 from fcis.lab.benchmark.networks import (
     network_input,
     open_network,
     random_predictor,
-    resized_sides,
     settle_on,
     with_classes,
     write_example,
@@ -40,7 +40,7 @@ def test_the_example_has_the_papers_size_after_resizing(tmp_path, name, size, se
     path = write_example(tmp_path, recipe)
     with Image.open(path) as image:
         assert image.format == "JPEG" and image.size == size[::-1]
-    assert resized_sides(size, recipe) == seen
+    assert plan_resize(size, recipe.preprocessing).size == seen
 
 
 def test_small_examples_can_be_drawn(tmp_path):

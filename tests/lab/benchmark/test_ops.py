@@ -21,13 +21,16 @@ SETTINGS = OpsSettings(
 )
 
 
+POOLED = ("pool", "forward")
+
+
 @pytest.fixture(scope="module")
 def report():
     return run_ops(SETTINGS, lambda text: None)
 
 
 def test_every_mode_is_compared_forward_and_backward(report):
-    found = [(c.sampling, c.tensor, c.work) for c in report.comparisons]
+    found = [(c.sampling, c.tensor, c.work) for c in report.figures["comparisons"]]
     assert found == [
         ("native", "every cell", "forward"),
         ("native", "4 x 4", "forward"),
@@ -38,7 +41,7 @@ def test_every_mode_is_compared_forward_and_backward(report):
         ("pool", "4 x 4", "forward"),
         ("pool", "4 x 4", "forward + backward"),
     ]
-    for c in report.comparisons:
+    for c in report.figures["comparisons"]:
         if c.sampling == "native" and c.tensor.startswith("4 x 4"):
             assert c.difference is None
         else:
@@ -49,7 +52,7 @@ def test_every_mode_is_compared_forward_and_backward(report):
 
 def test_the_peer_holds_the_tensor_that_it_is_named_for(report):
     both = 3 * 2 * 6 * 4 * 4 * 4  # bytes of classes x sides x RoIs x samples
-    pooled = next(c for c in report.comparisons if (c.sampling, c.work) == ("pool", "forward"))
+    pooled = next(c for c in report.figures["comparisons"] if (c.sampling, c.work) == POOLED)
     assert pooled.bytes["materialised"] >= 2 * both  # a gather, and what it is added to
 
 
@@ -110,20 +113,20 @@ def test_json_and_tables(report):
     }
     assert set(found["comparisons"][0]["seconds"]["fcis"]) == {"median", "low", "high"}
     assert set(found["scaling"][0]) == {"sampling", "axis", "count", "seconds", "of_linear"}
-    comparison, scaling = (table.text() for table in report.tables())
+    comparison, scaling = (table.text() for table in report.tables)
     assert comparison.startswith("6 RoIs, 3 classes, 6 x 8 cells, k = 2: scores")
     assert (
         "| materialised / fcis |" in comparison
         and "| pool     |            4 x 4 | forward + backward |" in comparison
     )
     assert len(scaling.splitlines()) == 4 + 8
-    assert "medians of 2 rounds" in report.notes()[1]
+    assert "medians of 2 rounds" in report.notes[1]
 
 
 def test_half_precision_is_that_of_both_forms():
     half = replace(SETTINGS, precision="bfloat16", samplings=("align",))
     assert half.problem(half.size).classes.dtype == torch.bfloat16
     report = run_ops(half, lambda text: None)
-    assert [c.sampling for c in report.comparisons] == ["align", "align"]
-    assert all(1e-4 < c.difference < 0.05 for c in report.comparisons)
-    assert "bfloat16" in report.tables()[0].title
+    assert [c.sampling for c in report.figures["comparisons"]] == ["align", "align"]
+    assert all(1e-4 < c.difference < 0.05 for c in report.figures["comparisons"])
+    assert "bfloat16" in report.tables[0].title

@@ -2,23 +2,13 @@
 
 from PIL import Image
 
-from fcis.lab.benchmark.ops import OpsReport, OpsSettings, Point
 from fcis.lab.benchmark.plots import draw
+from fcis.lab.benchmark.report import Point, Report
 from fcis.lab.benchmark.stages import stage_times
-from fcis.lab.benchmark.timing import Method, spread
-from fcis.lab.benchmark.training import StepReport, TrainingReport, TrainingSettings
-from fcis.lab.benchmark.workload import Size
+from fcis.lab.benchmark.timing import spread
 
 
 def scaling():
-    settings = OpsSettings(
-        size=Size(),
-        rois=(300, 3000),
-        classes=(),
-        samplings=("native", "pool"),
-        device="cpu",
-        method=Method(),
-    )
     points = tuple(
         Point(
             sampling=sampling,
@@ -30,7 +20,7 @@ def scaling():
         for sampling in ("native", "pool")
         for count, seconds in ((300, 0.01), (3000, 0.05))
     )
-    return OpsReport(settings=settings, comparisons=(), points=points)
+    return Report(figures={}, tables=(), notes=(), points=points)
 
 
 def test_growth_is_drawn_beside_what_would_be_linear():
@@ -45,20 +35,8 @@ def test_growth_is_drawn_beside_what_would_be_linear():
 
 def test_stages_are_bars(tmp_path):
     stages = stage_times([{"a": 0.5, "b": 1.5}], ("a", "b"))
-    steps = tuple(
-        StepReport(
-            name=name,
-            images=1,
-            precision="float32",
-            workers=0,
-            stages=stages,
-            rate=spread([1.0]),
-            bytes=None,
-        )
-        for name in ("first", "second")
-    )
-    settings = TrainingSettings(device="cpu", method=Method())
-    figure = draw(TrainingReport(settings=settings, steps=steps))
+    report = Report(figures={}, tables=(), notes=(), stages=(("first", stages), ("second", stages)))
+    figure = draw(report)
     assert [axes.get_title() for axes in figure.axes] == ["first: 2000 ms", "second: 2000 ms"]
     assert [bar.get_width() for bar in figure.axes[0].patches] == [500, 1500]
     figure.savefig(tmp_path / "x.png")

@@ -37,13 +37,13 @@ def test_products_are_noted_in_order(network):
     products = record_products(work)
     assert len(products) == 4
     first, second, third, last = products
-    assert first.arguments[0].shape == (1, 3, 8, 10)
-    assert first.arguments[0].is_contiguous(memory_format=torch.channels_last)
-    assert first.arguments[1] is model.conv.weight
-    assert first.run().shape == (1, 8, 4, 5)
-    assert second.arguments[1] is third.arguments[1] is model.again.weight
-    assert second.arguments[0] is third.arguments[0], "one stand-in for activations of one shape"
-    assert last.run().shape[-1] == 5
+    assert first.args[0].shape == (1, 3, 8, 10)
+    assert first.args[0].is_contiguous(memory_format=torch.channels_last)
+    assert first.args[1] is model.conv.weight
+    assert first().shape == (1, 8, 4, 5)
+    assert second.args[1] is third.args[1] is model.again.weight
+    assert second.args[0] is third.args[0], "one stand-in for activations of one shape"
+    assert last().shape[-1] == 5
     run_products(products)
 
 

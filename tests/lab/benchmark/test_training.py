@@ -16,7 +16,6 @@ from fcis.lab.benchmark.training import (
     CASCADE,
     STAGES,
     Trainer,
-    TrainingSettings,
     measured,
     open_data,
     run_training,
@@ -41,22 +40,22 @@ def recipe(dataset):
 
 @pytest.fixture(scope="module")
 def report(recipe, dataset):
-    settings = TrainingSettings(device="cpu", method=Method(rounds=2))
     # of 24 channels oneDNN of torch 2.14 has bfloat16 gradients that are not finite
     wide = with_setting(recipe, "backbone.widths", "[16, 16, 32, 32]")
     half = replace(with_setting(wide, "training.precision", "bfloat16"), name="half")
-    return run_training([recipe, half], dataset, settings, lambda text: None)
+    return run_training([recipe, half], dataset, "cpu", Method(rounds=2), lambda text: None)
 
 
 def test_every_stage_runs(report):
-    for step in report.steps:
-        assert [s.name for s in step.stages.stages] == list(STAGES)
-        assert len(step.stages.runs) == 2
-        assert step.images == 2
-        rates = sorted(2 / sum(run.values()) for run in step.stages.runs)
-        assert step.rate.median == pytest.approx(sum(rates) / 2)
-        assert step.bytes > 0
-    assert [s.precision for s in report.steps] == ["float32", "bfloat16"]
+    steps = report.figures["steps"]
+    for step, (_, times) in zip(steps, report.stages, strict=True):
+        assert list(times.seconds) == list(step["stages"]) == list(STAGES)
+        assert len(times.runs) == 2 and all(min(run.values()) > 0 for run in times.runs)
+        assert step["images"] == 2
+        rates = sorted(2 / sum(run.values()) for run in times.runs)
+        assert step["images_per_second"]["median"] == pytest.approx(sum(rates) / 2)
+        assert step["bytes"] > 0
+    assert [step["precision"] for step in steps] == ["float32", "bfloat16"]
 
 
 def test_a_step_trains_everything_and_moves_nothing(recipe, dataset, clock):
@@ -110,19 +109,19 @@ def test_json_and_tables(report):
         "stages",
         "total",
     }
-    rates, first, second = (table.text() for table in report.tables())
+    rates, first, second = (table.text() for table in report.tables)
     assert "| tiny   |             2 |   float32 |" in rates
     assert first.startswith("tiny, one step") and second.startswith("half, one step")
     assert "| backward " in first
-    assert report.notes()[0].startswith("medians of 2 steps")
+    assert report.notes[0].startswith("medians of 2 steps")
 
 
 def test_the_stages_of_mnc(recipe, dataset):
     mnc = MNCRecipe(feature_grid=4, mask_grid=8)
     recipe = replace(recipe, model=replace(recipe.model, system="mnc", mnc=mnc))
-    settings = TrainingSettings(device="cpu", method=Method(rounds=1))
-    (step,) = run_training([recipe], dataset, settings, lambda text: None).steps
-    names = [stage.name for stage in step.stages.stages]
+    report = run_training([recipe], dataset, "cpu", Method(rounds=1), lambda text: None)
+    ((_, times),) = report.stages
+    names = list(times.seconds)
     assert CASCADE in names and "assembly" not in names and "targets" in names
 
 

@@ -5,8 +5,6 @@ Counted are convolutions and matrix products, without computing any: a network w
 of features and voting, consists of other operations and counts as none here.
 """
 
-from dataclasses import dataclass
-
 import torch
 
 from fcis.lab.benchmark.products import count_operations
@@ -16,28 +14,8 @@ from fcis.recipe.types import ModelRecipe
 from fcis.structures import ImageBatch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operations:
-    """Operations of one image; a multiply-add counts two.
-
-    Attributes:
-        image: of the layers that run on the whole image.
-        roi: of those that run on each RoI, for one RoI and one pass.
-        rois: RoIs of all passes together.
-    """
-
-    image: int
-    roi: int
-    rois: int
-
-    @property
-    def total(self) -> int:
-        """Return those of image and RoIs together."""
-        return self.image + self.rois * self.roi
-
-
-def system_operations(recipe: ModelRecipe, sides: tuple[int, int], *, rois: int) -> Operations:
-    """Return the operations of a network on one image.
+def system_operations(recipe: ModelRecipe, sides: tuple[int, int], *, rois: int) -> int:
+    """Return the operations of a network on one image; a multiply-add counts two.
 
     Args:
         recipe: with its categories; FCIS or MNC.
@@ -62,11 +40,11 @@ def system_operations(recipe: ModelRecipe, sides: tuple[int, int], *, rois: int)
         original_sizes=size,
     )
     image = count_operations(lambda: model(batch))
-    roi = 0
-    if isinstance(model, MNC):
-        with torch.no_grad():
-            _, maps = model(batch)
-        boxes = torch.zeros((1, 4), device="meta")
-        index = torch.zeros(1, dtype=torch.int64, device="meta")
-        roi = count_operations(lambda: model.cascade(maps, boxes, index))
-    return Operations(image=image, roi=roi, rois=rois * recipe.detection.passes)
+    if not isinstance(model, MNC):
+        return image
+    with torch.no_grad():
+        _, maps = model(batch)
+    boxes = torch.zeros((1, 4), device="meta")
+    index = torch.zeros(1, dtype=torch.int64, device="meta")
+    roi = count_operations(lambda: model.cascade(maps, boxes, index))
+    return image + rois * recipe.detection.passes * roi

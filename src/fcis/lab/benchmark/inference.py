@@ -11,8 +11,9 @@ from jaxtyping import UInt8
 import fcis.inference.image_predictor
 import fcis.model.detector
 from fcis.inference.predictor import Predictor
+from fcis.inference.preprocess import plan_resize
 from fcis.lab.benchmark.memory import peak_bytes
-from fcis.lab.benchmark.networks import network_input, random_predictor, resized_sides
+from fcis.lab.benchmark.networks import network_input, random_predictor
 from fcis.lab.benchmark.peer import MaskRCNNPeer, with_resnet50
 from fcis.lab.benchmark.products import (
     count_operations,
@@ -20,6 +21,7 @@ from fcis.lab.benchmark.products import (
     run_products,
     square_product,
 )
+from fcis.lab.benchmark.report import Report
 from fcis.lab.benchmark.stages import OTHER, StageTimes, stage_times
 from fcis.lab.benchmark.stopwatch import Stopwatch, Watched, watching
 from fcis.lab.benchmark.table import (
@@ -34,6 +36,7 @@ from fcis.lab.benchmark.table import (
 from fcis.lab.benchmark.timing import Method, Spread, Work, alternate, device_clock, ratio, spread
 from fcis.model.baselines.mnc import MNC
 from fcis.model.precision import Precision, compile_maps, to_precision
+from fcis.recipe.types import ModelRecipe
 
 CASCADE = ("RoI network 1", "RoI network 2")
 ASSEMBLY = ("assembly 1", "assembly 2", "masks")
@@ -132,87 +135,12 @@ class Throughput:
     bytes: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferenceReport:
-    """What was found.
-
-    Attributes:
-        name: of the recipe or the weights.
-        sides: (height, width) in which the network sees the image.
-        own: of the network by itself, in several batch sizes.
-        peers: of Mask R-CNN and of the network with as deep a backbone.
-    """
-
-    name: str
-    sides: tuple[int, int]
-    settings: InferenceSettings
-    stages: StageTimes
-    network: NetworkSpeed
-    own: tuple[Throughput, ...]
-    peers: tuple[Throughput, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """Return settings and figures; seconds, bytes, shares of 1."""
-        settings = asdict(self.settings) | {"image": self.settings.image.name}
-        return {
-            "network": self.name,
-            "sides": list(self.sides),
-            "settings": settings,
-            **self.stages.to_json(),
-            "share_of_assembly": asdict(self.stages.share(ASSEMBLY)),
-            "share_per_roi": asdict(self.stages.share(PER_ROI)),
-            "products": asdict(self.network),
-            "throughput": [asdict(t) for t in self.own],
-            "peers": [asdict(t) for t in self.peers],
-        }
-
-    def tables(self) -> list[Table]:
-        """Return stages, the network's limit, images a second, and the peer."""
-        height, width = self.sides
-        found = [
-            self.stages.table(f"{self.name}, one image of {height} x {width} after resizing"),
-            self._limits(),
-            _throughput("Images a second", self.own),
-        ]
-        if self.peers:
-            found.append(_throughput("Beside torchvision's Mask R-CNN R50-FPN", self.peers))
-        return found
-
-    def notes(self) -> list[str]:
-        """Return the shares that the table does not add up."""
-        per_roi, assembly, cascade = (
-            percent(self.stages.share(stages).median) for stages in (PER_ROI, ASSEMBLY, CASCADE)
-        )
-        own = f"assembly (both passes and the masks) {assembly}"
-        if any(stage.name in CASCADE for stage in self.stages.stages):
-            own = f"the layers of each RoI {cascade}"
-        return [
-            f"per-RoI work is {per_roi} of the time, {own}",
-            f"medians of {self.settings.method.rounds} rounds, ratios with quartiles",
-        ]
-
-    def _limits(self) -> Table:
-        n, precision = self.network, self.settings.precision
-        rows = (
-            ("operations", f"{n.operations / 1e9:.3g} GFLOP"),
-            ("network, to its maps", milliseconds(n.seconds.median)),
-            (f"its {n.products} products alone", milliseconds(n.bare_seconds.median)),
-            ("network / products alone", times(n.over_bare)),
-            (
-                f"{precision} matrix product",
-                f"{n.matrix_rate.median / 1e9:.3g} GFLOP/s",
-            ),
-            ("network / matrix product", percent(n.of_matrix.median)),
-        )
-        return Table(title="What the network makes of the device", columns=("", ""), rows=rows)
-
-
 def run_inference(
     predictor: Predictor, name: str, settings: InferenceSettings, tell: Callable[[str], None]
-) -> InferenceReport:
-    """Return the figures of a predictor, which gets the settings' precision.
+) -> Report:
+    """Return stages, the network's limit, images a second, and the peer.
 
-    `tell` hears what is being measured.
+    `tell` hears what is being measured. The predictor gets the settings' precision.
 
     Raises:
         InputError: the image cannot be read, or the device has too little memory.
@@ -223,20 +151,41 @@ def run_inference(
     stages = measure_stages(predictor, settings)
     tell("the network and its products")
     network = measure_network(predictor, image, settings)
-    own: list[Throughput] = []
+    own = list[Throughput]()
     for batch in settings.batches:
         tell(f"{batch} image(s) at a time")
         own += _compare({name: predictor}, None, image, batch, settings)
-    sides = resized_sides((image.shape[0], image.shape[1]), predictor.model.recipe)
     peers = measure_peers(predictor, name, image, settings, tell) if settings.peer else []
-    return InferenceReport(
-        name=name,
-        sides=sides,
-        settings=settings,
-        stages=stages,
-        network=network,
-        own=tuple(own),
-        peers=tuple(peers),
+    sides = _sides(image, predictor.model.recipe)
+    assembly, per_roi = stages.share(*ASSEMBLY), stages.share(*PER_ROI)
+    tables = [
+        stages.table(f"{name}, one image of {sides[0]} x {sides[1]} after resizing"),
+        _limits(network, settings.precision),
+        _throughput("Images a second", own),
+    ]
+    if peers:
+        tables.append(_throughput("Beside torchvision's Mask R-CNN R50-FPN", peers))
+    layers = f"assembly (both passes and the masks) {percent(assembly.median)}"
+    if isinstance(predictor.model, MNC):
+        layers = f"the layers of each RoI {percent(stages.share(*CASCADE).median)}"
+    return Report(
+        figures={
+            "network": name,
+            "sides": sides,
+            "settings": asdict(settings) | {"image": settings.image.name},
+            **stages.to_json(),
+            "share_of_assembly": assembly,
+            "share_per_roi": per_roi,
+            "products": network,
+            "throughput": own,
+            "peers": peers,
+        },
+        tables=tuple(tables),
+        notes=(
+            f"per-RoI work is {percent(per_roi.median)} of the time, {layers}",
+            f"medians of {settings.method.rounds} rounds, ratios with quartiles",
+        ),
+        stages=((name, stages),),
     )
 
 
@@ -317,8 +266,12 @@ def measure_peers(
     tell("Mask R-CNN: its threshold")
     recipe = with_resnet50(predictor.model.recipe)
     ours = settings.quicken(random_predictor(recipe, name, image, device=settings.device))
-    sides = resized_sides((image.shape[0], image.shape[1]), recipe)
-    peer = MaskRCNNPeer(image, sides=sides, device=settings.device, precision=settings.precision)
+    peer = MaskRCNNPeer(
+        image,
+        sides=_sides(image, recipe),
+        device=settings.device,
+        precision=settings.precision,
+    )
     label = f"{name}, depths {'-'.join(str(n) for n in recipe.backbone.depths)}"
     found: list[Throughput] = []
     for batch in settings.batches:
@@ -362,13 +315,33 @@ def _compare(
     ]
 
 
-def _throughput(title: str, entries: tuple[Throughput, ...]) -> Table:
-    columns: dict[str, Callable[[Throughput], str]] = {
-        "network": lambda t: t.name,
-        "batch": lambda t: str(t.batch),
-        "images / s": lambda t: number(t.rate.median),
-        "time / first": lambda t: times(t.over_first),
-        "detections": lambda t: str(t.detections),
-        "memory": lambda t: byte_count(t.bytes),
-    }
-    return tabulate(title, entries, columns)
+def _sides(image: Image8, recipe: ModelRecipe) -> tuple[int, int]:
+    """Return the (height, width) in which the network sees an image."""
+    return plan_resize((image.shape[0], image.shape[1]), recipe.preprocessing).size
+
+
+def _limits(network: NetworkSpeed, precision: str) -> Table:
+    rows = (
+        ("operations", f"{network.operations / 1e9:.3g} GFLOP"),
+        ("network, to its maps", milliseconds(network.seconds.median)),
+        (f"its {network.products} products alone", milliseconds(network.bare_seconds.median)),
+        ("network / products alone", times(network.over_bare)),
+        (f"{precision} matrix product", f"{network.matrix_rate.median / 1e9:.3g} GFLOP/s"),
+        ("network / matrix product", percent(network.of_matrix.median)),
+    )
+    return Table(title="What the network makes of the device", columns=("", ""), rows=rows)
+
+
+def _throughput(title: str, entries: list[Throughput]) -> Table:
+    return tabulate(
+        title,
+        entries,
+        {
+            "network": lambda t: t.name,
+            "batch": lambda t: str(t.batch),
+            "images / s": lambda t: number(t.rate.median),
+            "time / first": lambda t: times(t.over_first),
+            "detections": lambda t: str(t.detections),
+            "memory": lambda t: byte_count(t.bytes),
+        },
+    )

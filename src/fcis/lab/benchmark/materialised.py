@@ -36,13 +36,8 @@ from fcis.ops.roi_sampling import (
 Layout = Literal["cells", "grid", "indexed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assembled:
-    """Scores, box shifts, and both sides' values of one class a RoI, RoI after RoI."""
-
-    scores: Float[Tensor, "roi class"]
-    deltas: Float[Tensor, "roi 4"]
-    masks: Float[Tensor, "pixel side"]
+Outputs = tuple[Float[Tensor, "roi class"], Float[Tensor, "roi 4"], Float[Tensor, "pixel side"]]
+"""Scores, box shifts, and both sides' values of one class a RoI, RoI after RoI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +66,7 @@ def assemble_materialised(
     *,
     k: int,
     layout: Layout = "cells",
-) -> Assembled:
+) -> Outputs:
     """Return what `class_scores`, `mean_deltas` and `class_masks` return of the same maps.
 
     Args:
@@ -87,16 +82,15 @@ def assemble_materialised(
 
     Paper: 2.2.
     """
-    size = class_maps.shape[2:]
     if layout == "indexed":
         return _indexed(class_maps, box_maps, rois, classes, rule, k)
-    positions = (_grid if layout == "grid" else _positions)(rois, rule, k, size)
+    positions = _positions(rois, rule, k, class_maps.shape[2:], grid=layout == "grid")
     both = _read(class_maps, positions, k).unflatten(0, (-1, 2))
     scores = _means(torch.maximum(both[:, 0], both[:, 1]), positions)
     deltas = _means(_read(box_maps, positions, k), positions)
     position = torch.arange(both.shape[2], device=both.device)
     wanted = classes.repeat_interleave(positions.counts)
-    return Assembled(scores=scores, deltas=deltas, masks=both[wanted, :, position])
+    return scores, deltas, both[wanted, :, position]
 
 
 def _indexed(
@@ -106,7 +100,7 @@ def _indexed(
     classes: Int[Tensor, " roi"],
     rule: AssemblyRule,
     k: int,
-) -> Assembled:
+) -> Outputs:
     """Return what the layout `grid` returns, from one tensor with RoIs first."""
     row, column = _nearest(rois, rule)
     part = bin_parts(rule.out_size, k, rois.boxes.device)
@@ -124,54 +118,47 @@ def _indexed(
 
     both = gathered(class_maps, (class_maps.shape[1] // (2 * k**2), 2))
     chosen = both[torch.arange(len(both), device=both.device), classes]
-    return Assembled(
-        scores=both.amax(dim=2).mean(dim=(2, 3)),
-        deltas=gathered(box_maps, (4,)).mean(dim=(2, 3)),
-        masks=chosen.flatten(2).transpose(1, 2).flatten(0, 1),
-    )
+    scores = both.amax(dim=2).mean(dim=(2, 3))
+    deltas = gathered(box_maps, (4,)).mean(dim=(2, 3))
+    return scores, deltas, chosen.flatten(2).transpose(1, 2).flatten(0, 1)
 
 
-def _positions(rois: RoIs, rule: AssemblyRule, k: int, size: torch.Size) -> _Positions:
-    rows, columns = size
-    if rule.sampling == "native":
+def _positions(
+    rois: RoIs, rule: AssemblyRule, k: int, size: torch.Size, *, grid: bool
+) -> _Positions:
+    """Return where a rule reads, or as many nearest cells of every RoI."""
+    if rule.sampling == "native" and not grid:
         cells = native_cells(rois, rule, k)
         plane = rois.image_index[cells.roi] * k**2 + cells.part
-        index = (plane * rows + cells.row) * columns + cells.column
+        index = (plane * size[0] + cells.row) * size[1] + cells.column
         counts = cells.shapes.prod(dim=1)
         return _Positions(index=index[None], weights=None, counts=counts, even=False)
-    vertical, horizontal = (axis_taps(rois, rule, axis) for axis in (0, 1))
     part = bin_parts(rule.out_size, k, rois.boxes.device)
     plane = rois.image_index[:, None, None] * k**2 + part[:, None] * k + part
-    index, weights = [], []
-    # taps beyond those that any RoI needs have no weight
-    for i in range(int(vertical.used.max())):
-        for j in range(int(horizontal.used.max())):
-            row, column = vertical.cells[:, :, None, i], horizontal.cells[:, None, :, j]
-            index.append(((plane * rows + row) * columns + column).flatten())
-            weight = vertical.weights[:, :, None, i] * horizontal.weights[:, None, :, j]
-            weights.append(weight.flatten())
-    return _Positions(
-        index=torch.stack(index),
-        weights=torch.stack(weights),
-        counts=rois.image_index.new_full((len(rois),), rule.out_size**2),
-        even=True,
-    )
 
+    def flat(row: Int[Tensor, "roi row"], column: Int[Tensor, "roi column"]) -> Tensor:
+        index = (plane * size[0] + row[:, :, None]) * size[1] + column[:, None, :]
+        return index.flatten()
 
-def _grid(rois: RoIs, rule: AssemblyRule, k: int, size: torch.Size) -> _Positions:
-    """Return as many nearest cells of every RoI."""
-    rows, columns = size
-    count = rule.out_size
-    row, column = _nearest(rois, rule)
-    part = bin_parts(count, k, rois.boxes.device)
-    plane = rois.image_index[:, None, None] * k**2 + part[:, None] * k + part
-    index = (plane * rows + row[:, :, None]) * columns + column[:, None, :]
-    return _Positions(
-        index=index.flatten()[None],
-        weights=None,
-        counts=rois.image_index.new_full((len(rois),), count**2),
-        even=True,
-    )
+    if grid:
+        index, weights = [flat(*_nearest(rois, rule))], None
+    else:
+        vertical, horizontal = (axis_taps(rois, rule, axis) for axis in (0, 1))
+        # taps beyond those that any RoI needs have no weight
+        taps = [
+            (i, j)
+            for i in range(int(vertical.used.max()))
+            for j in range(int(horizontal.used.max()))
+        ]
+        index = [flat(vertical.cells[:, :, i], horizontal.cells[:, :, j]) for i, j in taps]
+        weights = torch.stack(
+            [
+                (vertical.weights[:, :, None, i] * horizontal.weights[:, None, :, j]).flatten()
+                for i, j in taps
+            ]
+        )
+    counts = rois.image_index.new_full((len(rois),), rule.out_size**2)
+    return _Positions(index=torch.stack(index), weights=weights, counts=counts, even=True)
 
 
 def _nearest(

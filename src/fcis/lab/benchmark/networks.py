@@ -14,7 +14,7 @@ from fcis.data.scenes.shape_scenes import render_scene
 from fcis.imaging.multichannel import read_as
 from fcis.inference.load_predictor import load_any
 from fcis.inference.predictor import Predictor
-from fcis.inference.preprocess import collate, plan_resize, prepare
+from fcis.inference.preprocess import collate, prepare
 from fcis.lab.benchmark.sane_activations import settle
 from fcis.model.baselines.mnc import MNC
 from fcis.model.build import build_model
@@ -125,8 +125,3 @@ def write_example(folder: Path, recipe: ModelRecipe) -> Path:
     path = folder / "example.jpg"
     Image.fromarray(render_scene(0, 0, size).image).save(path, quality=_JPEG_QUALITY)
     return path
-
-
-def resized_sides(size: tuple[int, int], recipe: ModelRecipe) -> tuple[int, int]:
-    """Return the (height, width) in which the network sees an image of a size."""
-    return plan_resize(size, recipe.preprocessing).size

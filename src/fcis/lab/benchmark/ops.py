@@ -5,14 +5,15 @@ permutation. Before anything is measured, they must give the same numbers.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from fcis.lab.benchmark.materialised import Layout, assemble_materialised
+from fcis.lab.benchmark.materialised import Layout, Outputs, assemble_materialised
 from fcis.lab.benchmark.memory import peak_bytes
+from fcis.lab.benchmark.report import Point, Report
 from fcis.lab.benchmark.table import Table, byte_count, milliseconds, percent, tabulate, times
 from fcis.lab.benchmark.timing import Method, Spread, alternate, device_clock, ratio, spread
 from fcis.lab.benchmark.workload import STRIDE, Size, Workload, workload
@@ -24,7 +25,6 @@ OURS, PEER = "fcis", "materialised"
 FORWARD, BOTH = "forward", "forward + backward"
 TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05}
 
-Outputs = tuple[Tensor, Tensor, Tensor]
 Form = Callable[[], Outputs]
 
 
@@ -83,106 +83,67 @@ class Comparison:
     difference: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """The cost of one size.
-
-    Attributes:
-        axis: what grows, `rois` or `classes`.
-        count: of it.
-        seconds: of our forward pass.
-        of_linear: its time over that of the smallest count, divided by the ratio of the counts:
-            1 is linear, less is better.
-    """
-
-    sampling: str
-    axis: str
-    count: int
-    seconds: Spread
-    of_linear: Spread
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpsReport:
-    """What was found."""
-
-    settings: OpsSettings
-    comparisons: tuple[Comparison, ...]
-    points: tuple[Point, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """Return settings and figures; seconds and bytes."""
-        return {
-            "settings": asdict(self.settings),
-            "comparisons": [asdict(c) for c in self.comparisons],
-            "scaling": [asdict(p) for p in self.points],
-        }
-
-    def tables(self) -> list[Table]:
-        """Return the comparison and the scaling."""
-        n = self.settings.size
-        comparison = tabulate(
-            f"{n.rois} RoIs, {n.classes} classes, {n.rows} x {n.columns} cells, k = {n.k}: "
-            f"scores, box shifts, and the masks of one class a RoI, {self.settings.precision}",
-            self.comparisons,
-            {
-                "sampling": lambda c: c.sampling,
-                "peer's tensor": lambda c: c.tensor,
-                "work": lambda c: c.work,
-                OURS: lambda c: milliseconds(c.seconds[OURS].median),
-                PEER: lambda c: milliseconds(c.seconds[PEER].median),
-                f"{PEER} / {OURS}": lambda c: times(c.peer_over_ours),
-                f"memory {OURS}": lambda c: byte_count(c.bytes[OURS]),
-                f"memory {PEER}": lambda c: byte_count(c.bytes[PEER]),
-            },
-        )
-        scaling = tabulate(
-            "Cost against size, forward",
-            self.points,
-            {
-                "sampling": lambda p: p.sampling,
-                "axis": lambda p: p.axis,
-                "count": lambda p: str(p.count),
-                "time": lambda p: milliseconds(p.seconds.median),
-                "of linear growth": lambda p: percent(p.of_linear.median),
-            },
-        )
-        return [comparison, scaling]
-
-    def notes(self) -> list[str]:
-        """Return what the figures rest on."""
-        worst = max((c.difference or 0.0 for c in self.comparisons), default=0.0)
-        return [
-            f"both forms agree within {worst:.1e} on scores, shifts, masks and gradients",
-            f"ratios are medians of {self.settings.method.rounds} rounds, with quartiles",
-        ]
-
-
-def run_ops(settings: OpsSettings, tell: Callable[[str], None]) -> OpsReport:
-    """Return the figures; `tell` hears what is being measured.
+def run_ops(settings: OpsSettings, tell: Callable[[str], None]) -> Report:
+    """Return the comparison and the scaling; `tell` hears what is being measured.
 
     Raises:
         ArithmeticError: the two forms differ.
     """
     problem = settings.problem(settings.size)
-    comparisons: list[Comparison] = []
+    comparisons = list[Comparison]()
     for sampling in settings.samplings:
         tell(f"{sampling}: against the materialised form")
         comparisons += compare(problem, sampling, settings)
     del problem
     points: list[Point] = []
     for axis, counts in (("rois", settings.rois), ("classes", settings.classes)):
-        sizes = {
-            count: replace(settings.size, rois=count)
-            if axis == "rois"
-            else replace(settings.size, classes=count)
-            for count in counts
-        }
-        problems = {count: settings.problem(s) for count, s in sizes.items()}
+        problems = {n: settings.problem(replace(settings.size, **{axis: n})) for n in counts}
         for sampling in settings.samplings:
             tell(f"{sampling}: growing number of {axis}")
             points += _scale(axis, problems, sampling, settings)
-    return OpsReport(settings=settings, comparisons=tuple(comparisons), points=tuple(points))
+    worst = max((c.difference or 0.0 for c in comparisons), default=0.0)
+    return Report(
+        figures={"settings": settings, "comparisons": comparisons, "scaling": points},
+        tables=(_comparison(comparisons, settings), _growth(points)),
+        notes=(
+            f"both forms agree within {worst:.1e} on scores, shifts, masks and gradients",
+            f"ratios are medians of {settings.method.rounds} rounds, with quartiles",
+        ),
+        points=tuple(points),
+    )
+
+
+def _comparison(comparisons: list[Comparison], settings: OpsSettings) -> Table:
+    n = settings.size
+    return tabulate(
+        f"{n.rois} RoIs, {n.classes} classes, {n.rows} x {n.columns} cells, k = {n.k}: "
+        f"scores, box shifts, and the masks of one class a RoI, {settings.precision}",
+        comparisons,
+        {
+            "sampling": lambda c: c.sampling,
+            "peer's tensor": lambda c: c.tensor,
+            "work": lambda c: c.work,
+            OURS: lambda c: milliseconds(c.seconds[OURS].median),
+            PEER: lambda c: milliseconds(c.seconds[PEER].median),
+            f"{PEER} / {OURS}": lambda c: times(c.peer_over_ours),
+            f"memory {OURS}": lambda c: byte_count(c.bytes[OURS]),
+            f"memory {PEER}": lambda c: byte_count(c.bytes[PEER]),
+        },
+    )
+
+
+def _growth(points: list[Point]) -> Table:
+    return tabulate(
+        "Cost against size, forward",
+        points,
+        {
+            "sampling": lambda p: p.sampling,
+            "axis": lambda p: p.axis,
+            "count": lambda p: str(p.count),
+            "time": lambda p: milliseconds(p.seconds.median),
+            "of linear growth": lambda p: percent(p.of_linear.median),
+        },
+    )
 
 
 def compare(problem: Workload, sampling: Sampling, settings: OpsSettings) -> list[Comparison]:
@@ -200,10 +161,9 @@ def compare(problem: Workload, sampling: Sampling, settings: OpsSettings) -> lis
         return _assemble(ours, problem, rule)
 
     def slow(layout: Layout = "cells") -> Outputs:
-        found = assemble_materialised(
+        return assemble_materialised(
             *peers, problem.rois, problem.chosen, rule, k=size.k, layout=layout
         )
-        return found.scores, found.deltas, found.masks
 
     square = f"{size.out_size} x {size.out_size}"
     forms: dict[str, Form] = {square: slow}
@@ -214,8 +174,8 @@ def compare(problem: Workload, sampling: Sampling, settings: OpsSettings) -> lis
     most = TOLERANCES[settings.precision]
     with torch.no_grad():
         found = fast()
-        weights = (_like(found[0]), _like(found[1]), _like(found[2]))
-        likes = {name: (*weights[:2], _like(form()[2])) for name, form in forms.items()}
+        weights = [_like(values) for values in found]
+        likes = {name: [*weights[:2], _like(form()[2])] for name, form in forms.items()}
         off = _checked(_largest(found, slow()), most, f"{sampling}, {FORWARD}")
         results = [
             _measure((sampling, name, FORWARD), fast, form, off if form is slow else None, settings)
@@ -247,7 +207,7 @@ def _assemble(maps: Sequence[Tensor], problem: Workload, rule: AssemblyRule) -> 
 
 
 def _with_gradient(
-    form: Form, maps: Sequence[Tensor], weights: Outputs
+    form: Form, maps: Sequence[Tensor], weights: Sequence[Tensor]
 ) -> Callable[[], tuple[Tensor, ...]]:
     return lambda: torch.autograd.grad(form(), maps, weights)
 
@@ -316,17 +276,15 @@ def _scale(
     }
     seconds = alternate(works, settings.method, device_clock(settings.device))
     least = min(problems)
-    points = []
-    for count in problems:
-        growth = count / least
-        linear = [value * growth for value in seconds[str(least)]]
-        points.append(
-            Point(
-                sampling=sampling,
-                axis=axis,
-                count=count,
-                seconds=spread(seconds[str(count)]),
-                of_linear=ratio(seconds[str(count)], linear),
-            )
+    return [
+        Point(
+            sampling=sampling,
+            axis=axis,
+            count=count,
+            seconds=spread(seconds[str(count)]),
+            of_linear=ratio(
+                seconds[str(count)], [value * count / least for value in seconds[str(least)]]
+            ),
         )
-    return points
+        for count in problems
+    ]

@@ -1,36 +1,31 @@
 """The figures of a benchmark as one picture."""
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fcis.lab.benchmark.inference import InferenceReport
-from fcis.lab.benchmark.ops import OpsReport, Point
+from fcis.lab.benchmark.report import Point, Report
 from fcis.lab.benchmark.stages import StageTimes
 from fcis.lab.benchmark.table import milliseconds
-from fcis.lab.benchmark.training import TrainingReport
 
 _AXES = {"rois": "RoIs", "classes": "classes, background included"}
 
 
-def draw(report: OpsReport | InferenceReport | TrainingReport) -> Figure:
+def draw(report: Report) -> Figure:
     """Return the scaling of the operators, or the stages of a pipeline."""
-    if isinstance(report, OpsReport):
-        return _scaling(report)
-    if isinstance(report, InferenceReport):
-        return _stages({report.name: report.stages})
-    return _stages({step.name: step.stages for step in report.steps})
+    return _stages(report.stages) if report.stages else _scaling(report.points)
 
 
-def _scaling(report: OpsReport) -> Figure:
+def _scaling(every: Sequence[Point]) -> Figure:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     for axes, axis in zip(figure.subplots(1, 2), _AXES, strict=True):
-        for sampling in report.settings.samplings:
-            points = [p for p in report.points if (p.axis, p.sampling) == (axis, sampling)]
-            if points:
-                _draw_growth(axes, points)
+        here = [p for p in every if p.axis == axis]
+        for sampling in dict.fromkeys(p.sampling for p in here):
+            _draw_growth(axes, [p for p in here if p.sampling == sampling])
         axes.set(xscale="log", yscale="log", xlabel=_AXES[axis], ylabel="ms")
-        if axes.lines:
-            counts = sorted({p.count for p in report.points if p.axis == axis})
+        if here:
+            counts = sorted({p.count for p in here})
             axes.set_xticks(counts, [str(count) for count in counts])
             axes.minorticks_off()
             axes.legend()
@@ -54,15 +49,13 @@ def _draw_growth(axes: Axes, points: list[Point]) -> None:
     axes.plot(counts, linear, linestyle="--", linewidth=0.8, color=line.get_color())
 
 
-def _stages(networks: dict[str, StageTimes]) -> Figure:
+def _stages(networks: Sequence[tuple[str, StageTimes]]) -> Figure:
     figure = Figure(figsize=(9, 1.6 + 3 * len(networks)), layout="constrained")
     many = figure.subplots(len(networks), 1, squeeze=False)[:, 0]
-    for axes, (name, times) in zip(many, networks.items(), strict=True):
-        names = [s.name for s in times.stages]
-        medians = [1e3 * s.seconds.median for s in times.stages]
-        bars = axes.barh(names, medians)
-        labels = [milliseconds(value / 1e3) for value in medians]
-        axes.bar_label(bars, labels, padding=3)
+    for axes, (name, times) in zip(many, networks, strict=True):
+        seconds = {stage: found.median for stage, found in times.seconds.items()}
+        bars = axes.barh(list(seconds), [1e3 * value for value in seconds.values()])
+        axes.bar_label(bars, [milliseconds(value) for value in seconds.values()], padding=3)
         axes.invert_yaxis()
         axes.margins(x=0.15)
         axes.set(title=f"{name}: {milliseconds(times.total.median)}", xlabel="ms")

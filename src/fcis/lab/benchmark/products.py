@@ -7,7 +7,7 @@ activation, pooling and sums.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,8 @@ _OPERATORS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """One convolution or matrix product, with tensors to run it on."""
-
-    operator: Callable[..., Tensor]
-    arguments: tuple[object, ...]
-    named: dict[str, object]
-
-    def run(self) -> Tensor:
-        """Return its result."""
-        return self.operator(*self.arguments, **self.named)
+Product = partial[Tensor]
+"""One convolution or matrix product, with tensors to run it on."""
 
 
 class _Recorder(TorchDispatchMode):
@@ -61,13 +52,8 @@ class _Recorder(TorchDispatchMode):
         result = func(*args, **named)
         for operator in _OPERATORS:
             if func is operator:
-                self.products.append(
-                    Product(
-                        operator=operator,
-                        arguments=tuple(self._kept(a) for a in args),
-                        named={name: self._kept(a) for name, a in named.items()},
-                    )
-                )
+                kept = {name: self._kept(a) for name, a in named.items()}
+                self.products.append(partial(operator, *map(self._kept, args), **kept))
         return result
 
     def _kept(self, value: object) -> object:
@@ -96,7 +82,7 @@ def run_products(products: Sequence[Product]) -> None:
     """Run products one after another."""
     with torch.no_grad():
         for product in products:
-            product.run()
+            product()
 
 
 def count_operations(work: Work) -> int:

@@ -15,6 +15,7 @@ from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.data.source import open_dataset
 from fcis.lab.benchmark.memory import peak_bytes
 from fcis.lab.benchmark.networks import settle_on
+from fcis.lab.benchmark.report import Report
 from fcis.lab.benchmark.stages import OTHER, StageTimes, stage_times
 from fcis.lab.benchmark.stopwatch import Stopwatch, Watched, watching
 from fcis.lab.benchmark.table import Table, byte_count, number, tabulate
@@ -46,81 +47,21 @@ DEFAULT_BATCH = 4  # images, where a recipe takes as many as fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingSettings:
-    """What is measured.
-
-    Attributes:
-        device: of the networks.
-        method: how often.
-    """
-
-    device: str
-    method: Method
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
     """One recipe's steps.
 
     Attributes:
         images: a step.
-        rate: images a second.
+        images_per_second: of all steps.
         bytes: most that a step allocates at once, beyond weights and images; None where unknown.
     """
 
-    name: str
+    recipe: str
     images: int
     precision: str
     workers: int
-    stages: StageTimes
-    rate: Spread
+    images_per_second: Spread
     bytes: int | None
-
-    def to_json(self) -> dict[str, object]:
-        """Return the figures; seconds, bytes, shares of 1."""
-        return {
-            "recipe": self.name,
-            "images": self.images,
-            "precision": self.precision,
-            "workers": self.workers,
-            "images_per_second": asdict(self.rate),
-            "bytes": self.bytes,
-            **self.stages.to_json(),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingReport:
-    """What was found, a report a recipe."""
-
-    settings: TrainingSettings
-    steps: tuple[StepReport, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """Return settings and figures."""
-        return {"settings": asdict(self.settings), "steps": [s.to_json() for s in self.steps]}
-
-    def tables(self) -> list[Table]:
-        """Return the images a second of all recipes, and the stages of each."""
-        rates = tabulate(
-            "Training",
-            self.steps,
-            {
-                "recipe": lambda s: s.name,
-                "images a step": lambda s: str(s.images),
-                "precision": lambda s: s.precision,
-                "images / s": lambda s: number(s.rate.median),
-                "memory": lambda s: byte_count(s.bytes),
-            },
-        )
-        return [rates, *(s.stages.table(f"{s.name}, one step") for s in self.steps)]
-
-    def notes(self) -> list[str]:
-        """Return what the figures rest on."""
-        return [
-            f"medians of {self.settings.method.rounds} steps; the loader's time is what a step "
-            "waits for it"
-        ]
 
 
 class Trainer:
@@ -190,38 +131,74 @@ class Trainer:
 def run_training(
     recipes: Sequence[Recipe],
     dataset: Dataset,
-    settings: TrainingSettings,
+    device: str,
+    method: Method,
     tell: Callable[[str], None],
-) -> TrainingReport:
-    """Return the figures of recipes that take turns; `tell` hears what is being measured.
+) -> Report:
+    """Return the images a second of recipes that take turns, and the stages of each.
 
     Args:
         recipes: with the categories of the dataset.
         dataset: what is trained on.
-        settings: where, and how often.
-        tell: takes a line of text.
+        device: of the networks.
+        method: how often.
+        tell: takes a line of text, on what is being measured.
 
     Raises:
         InputError: the dataset has no object, an image cannot be read, or a loss is not finite.
     """
-    stopwatch = Stopwatch(device_clock(settings.device))
+    stopwatch = Stopwatch(device_clock(device))
     trainers = []
     for recipe in recipes:
         tell(f"{recipe.name}: network and loader")
-        trainers.append(Trainer(recipe, dataset, device=settings.device, stopwatch=stopwatch))
+        trainers.append(Trainer(recipe, dataset, device=device, stopwatch=stopwatch))
     runs: list[list[dict[str, float]]] = [[] for _ in trainers]
-    for turn in range(settings.method.warm_up + settings.method.rounds):
+    for turn in range(method.warm_up + method.rounds):
         for trainer, found in zip(trainers, runs, strict=True):
             tell(f"{trainer.recipe.name}: step {turn + 1}")
             with _watching(stopwatch, trainer):
                 stopwatch.take()
                 trainer.step()
                 found.append(stopwatch.take())
-    steps = [
-        _report(trainer, found[settings.method.warm_up :], settings)
-        for trainer, found in zip(trainers, runs, strict=True)
-    ]
-    return TrainingReport(settings=settings, steps=tuple(steps))
+    steps, stages = list[StepReport](), list[tuple[str, StageTimes]]()
+    for trainer, found in zip(trainers, runs, strict=True):
+        training, counted = trainer.recipe.training, found[method.warm_up :]
+        step = StepReport(
+            recipe=trainer.recipe.name,
+            images=trainer.images,
+            precision=training.precision,
+            workers=training.workers,
+            images_per_second=spread([trainer.images / sum(run.values()) for run in counted]),
+            bytes=peak_bytes(trainer.step, device),
+        )
+        steps.append(step)
+        stages.append((step.recipe, stage_times(counted, _ORDER)))
+    return Report(
+        figures={
+            "settings": {"device": device, "method": method},
+            "steps": [
+                asdict(step) | times.to_json()
+                for step, (_, times) in zip(steps, stages, strict=True)
+            ],
+        },
+        tables=(_rates(steps), *(times.table(f"{name}, one step") for name, times in stages)),
+        notes=(f"medians of {method.rounds} steps; the loader's time is what a step waits for it",),
+        stages=tuple(stages),
+    )
+
+
+def _rates(steps: list[StepReport]) -> Table:
+    return tabulate(
+        "Training",
+        steps,
+        {
+            "recipe": lambda s: s.recipe,
+            "images a step": lambda s: str(s.images),
+            "precision": lambda s: s.precision,
+            "images / s": lambda s: number(s.images_per_second.median),
+            "memory": lambda s: byte_count(s.bytes),
+        },
+    )
 
 
 def measured(recipe: Recipe, *, batch: int | None, workers: int | None) -> Recipe:
@@ -279,18 +256,3 @@ def _watching(stopwatch: Stopwatch, trainer: Trainer) -> AbstractContextManager[
     if isinstance(model, MNC):
         functions.append((model, "cascade", (CASCADE,)))
     return watching(stopwatch, {"forward": model}, functions)
-
-
-def _report(
-    trainer: Trainer, runs: Sequence[dict[str, float]], settings: TrainingSettings
-) -> StepReport:
-    training = trainer.recipe.training
-    return StepReport(
-        name=trainer.recipe.name,
-        images=trainer.images,
-        precision=training.precision,
-        workers=training.workers,
-        stages=stage_times(runs, _ORDER),
-        rate=spread([trainer.images / sum(run.values()) for run in runs]),
-        bytes=peak_bytes(trainer.step, settings.device),
-    )

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from fcis.inference.predictor import Predictor
+from fcis.inference.preprocess import plan_resize
 from fcis.lab.benchmark.flops import system_operations
-from fcis.lab.benchmark.networks import resized_sides
 from fcis.lab.benchmark.timing import Method, alternate, device_clock
 from fcis.lab.benchmark.training import Trainer
 from fcis.lab.journal import Journal, fingerprint
@@ -110,8 +110,8 @@ def operations(job: Job) -> dict[str, int]:
     found = {}
     for row in job.plan.rows:
         recipe = job.recipe(job.plan.training(row.networks[0]), job.seeds[0]).model
-        sides = resized_sides((record.height, record.width), recipe)
-        found[row.name] = system_operations(recipe, sides, rois=recipe.rpn.post_nms).total
+        sides = plan_resize((record.height, record.width), recipe.preprocessing).size
+        found[row.name] = system_operations(recipe, sides, rois=recipe.rpn.post_nms)
     return found
 
 
