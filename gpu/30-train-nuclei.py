@@ -8,14 +8,12 @@ import statistics
 import sys
 
 from common import Call, run
-from results import Bar
 from trainings import add_training, judge_all, make_run
 
 from fcis.recipe.named import named_recipe
 
 SCRIPT = "30-train-nuclei"
-BARS = {"AP50": 0.91, "AP": 0.68, "AP75": 0.76}
-DSB = ("0.50", 0.88)
+BARS = {"AP50": 0.91, "AP": 0.68, "AP75": 0.76, "dsb@0.50": 0.88}
 SEEDS = 3
 
 
@@ -25,21 +23,14 @@ def work(call: Call) -> None:
     steps = call.options.steps or (2 if call.quick else named_recipe(recipe).training.steps)
     seeds = range(call.options.seeds or (1 if call.quick else SEEDS))
     data = (str(call.nuclei / "train.json"), str(call.nuclei / "val.json"))
-    runs = [make_run(call, recipe, steps, seed, data) for seed in seeds]
-    lines = judge_all(call, runs, data[1], lambda _, figures: ({}, bars(figures)))
-    for bar in bars({}) if len(lines) > 1 else ():
-        values = [line["bars"][bar.name]["found"] or 0.0 for line in lines.values()]
+    runs = [make_run(call, recipe, steps, seed, data, wanted=BARS) for seed in seeds]
+    lines = judge_all(call, runs, data[1], tuple(BARS))
+    for name, wanted in BARS.items() if len(lines) > 1 else ():
+        values = [line["bars"][name]["found"] or 0.0 for line in lines.values()]
         call.notes.append(
-            f"{bar.name}: {statistics.mean(values):.3f} over {len(values)} seeds, "
-            f"{min(values):.3f} to {max(values):.3f}, wanted {bar.wanted}"
+            f"{name}: {statistics.mean(values):.3f} over {len(values)} seeds, "
+            f"{min(values):.3f} to {max(values):.3f}, wanted {wanted}"
         )
-
-
-def bars(figures: dict) -> list[Bar]:
-    """Return what a run has to reach, with what it has."""
-    segm, dsb = figures.get("segm", {}), figures.get("dsb", {})
-    found = [Bar(name=n, wanted=w, found=segm.get(n)) for n, w in BARS.items()]
-    return [*found, Bar(name=f"dsb@{DSB[0]}", wanted=DSB[1], found=dsb.get(DSB[0]))]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from trainings import add_counts
 from travel import FINISHED
 
 from fcis.lab.journal import Journal
+from fcis.lab.reproduce.running import figures_by_name
 from fcis.recipe.named import named_recipe
 
 SCRIPT = "32-train-maskrcnn"
@@ -22,8 +23,7 @@ RECORD, LINES = "record", "maskrcnn-nuclei.jsonl"
 
 SEEDS = 3
 _PARALLEL = 2
-_NAMES = ("AP", "AP50", "AP75")
-_DSB = "0.50"
+_NAMES = ("AP", "AP50", "AP75", "dsb@0.50")
 _TINY_TRAINING = ("--steps", "1", "--batch", "1", "--crop", "64", "--rois", "8", "--workers", "0")
 _TINY = (*_TINY_TRAINING, "--detections", "20", "--val-images", "1")
 _USUAL = ("--workers", "4")
@@ -41,8 +41,8 @@ def work(call: Call) -> None:
             continue
         (call.work / job.name / FINISHED).touch()
         figures = Journal(call.work / job.name / RECORD / LINES).lines[-1]
-        shown = {name: figures["segm"][name] for name in _NAMES}
-        shown[f"dsb@{_DSB}"] = figures["dsb"][_DSB]
+        named = figures_by_name(figures)
+        shown = {name: named[name] for name in _NAMES}
         call.record(keys[seed], figures=figures, shown=shown, seconds=outcomes[job.name].seconds)
 
 

@@ -56,15 +56,6 @@ def prepare(folder: Path) -> None:
     write_commit(folder / "carry")
 
 
-def check(name: str, folder: Path) -> list[str]:
-    """Return what is wrong with the results of a script."""
-    try:
-        Journal(folder / "results" / f"{name}.jsonl", KEYS)
-    except InputError as error:
-        return [str(error)]
-    return []
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run scripts, and say which of them failed."""
     parser = Parser(prog="gpu/dry_run.py", description=__doc__.partition("\n")[0])
@@ -77,23 +68,19 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"gpu/dry_run.py: {error}", file=sys.stderr)
         return 2
+    times.METHOD = Method(rounds=1, least_seconds=0.0)  # what tables measure says nothing here
+    names, failed = options.scripts or SCRIPTS, []
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        return _run_all(options.scripts or list(SCRIPTS), folder)
-
-
-def _run_all(names: list[str], folder: Path) -> int:
-    prepare(folder)
-    times.METHOD = Method(rounds=1, least_seconds=0.0)  # what tables measure says nothing here
-    troubles = []
-    for name in names:
-        started = time.monotonic()
-        code = run_script(name, folder)
-        print(f"--- {name}: code {code}, {time.monotonic() - started:.0f} s\n", flush=True)
-        troubles += [f"{name}: ended with code {code}"] if code else []
-        troubles += check(name, folder)
-    print("\n".join(troubles) if troubles else f"{len(names)} scripts run on this machine")
-    return 1 if troubles else 0
+        prepare(folder)
+        for name in names:
+            started = time.monotonic()
+            code = run_script(name, folder)
+            print(f"--- {name}: code {code}, {time.monotonic() - started:.0f} s\n", flush=True)
+            Journal(folder / "results" / f"{name}.jsonl", KEYS)
+            failed += [f"{name}: ended with code {code}"] if code else []
+    print("\n".join(failed) if failed else f"{len(names)} scripts run on this machine")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

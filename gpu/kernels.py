@@ -12,116 +12,83 @@ widely there: where they are equal but for rounding, either may get the gradient
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from fcis.lab.benchmark.workload import STRIDE, Size, Workload, workload
 from fcis.ops import assembly, definition, triton_masks, triton_scores
-from fcis.ops.roi_sampling import AssemblyRule
+from fcis.ops.roi_sampling import AssemblyRule, RoIs, Sampling
 from fcis.structures import RoIMasks
 
 SMALL = Size(rois=3, classes=3, rows=4, columns=5, k=2, out_size=4)
 DTYPES = (torch.float32, torch.bfloat16)
-RULES = (
-    AssemblyRule(stride=STRIDE, sampling="native"),
-    AssemblyRule(stride=STRIDE, sampling="align"),
-    AssemblyRule(stride=STRIDE, sampling="pool"),
-)
+SAMPLINGS: tuple[Sampling, ...] = ("native", "align", "pool")
 _GAP = 1.0  # between both sides of a part and a class, many times a rounding
 
-Form = Callable[[Tensor], Tensor]
+KERNELS = {
+    "class_scores": triton_scores,
+    "mean_deltas": triton_scores,
+    "class_masks": triton_masks,
+}
+"""The operators, and the modules of their kernels."""
+
 Row = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
-    """One operator in its forms.
+def call(
+    module: ModuleType, name: str, maps: Tensor, problem: Workload, rule: AssemblyRule
+) -> Tensor:
+    """Return an operator's result for maps and a problem's RoIs, in one of its forms."""
+    found = getattr(module, name)(maps, *_others(name, problem), rule)
+    return found.values if isinstance(found, RoIMasks) else found
 
-    Attributes:
-        maps: what it takes, in float32 and on the CPU.
-        exact: in float64.
-        peer: PyTorch's own.
-        kernel: on the device.
-        backward: the gradient of the kernel, from that of its result and the maps.
+
+def compare(
+    name: str,
+    whole: Workload,
+    rule: AssemblyRule,
+    dtype: torch.dtype,
+    device: str,
+    exact: ModuleType,
+) -> Iterator[Row]:
+    """Yield the errors of one operator's result and of its gradient.
+
+    Args:
+        name: of the operator.
+        whole: the problem, in float32 and on the CPU.
+        rule: how to sample.
+        dtype: of the maps.
+        device: of the kernel.
+        exact: the form that is taken for the truth, in float64.
     """
-
-    name: str
-    maps: Tensor
-    exact: Form
-    peer: Form
-    kernel: Form
-    backward: Callable[[Tensor, Tensor], Tensor]
-
-
-def operators(
-    problem: Workload, rule: AssemblyRule, device: str, *, small: bool
-) -> tuple[Operator, ...]:
-    """Return the three operators on a problem."""
-    rois, chosen = problem.rois, problem.chosen
-    moved = problem.to(device)
-    there, classes = moved.rois, moved.chosen
-    reference = definition if small else assembly
-
-    def masks(form: Callable[..., RoIMasks], maps: Tensor) -> Tensor:
-        return form(maps, rois, chosen, rule).values
-
-    return (
-        Operator(
-            name="class_scores",
-            maps=problem.classes,
-            exact=lambda maps: reference.class_scores(maps, rois, rule),
-            peer=lambda maps: assembly.class_scores(maps, rois, rule),
-            kernel=lambda maps: triton_scores.class_scores(maps, there, rule),
-            backward=lambda grad, maps: triton_scores.class_scores_backward(
-                grad, maps, there, rule
-            ),
-        ),
-        Operator(
-            name="mean_deltas",
-            maps=problem.boxes,
-            exact=lambda maps: reference.mean_deltas(maps, rois, rule),
-            peer=lambda maps: assembly.mean_deltas(maps, rois, rule),
-            kernel=lambda maps: triton_scores.mean_deltas(maps, there, rule),
-            backward=lambda grad, maps: triton_scores.mean_deltas_backward(
-                grad, maps.shape, there, rule
-            ),
-        ),
-        Operator(
-            name="class_masks",
-            maps=problem.classes,
-            exact=lambda maps: masks(reference.class_masks, maps),
-            peer=lambda maps: masks(assembly.class_masks, maps),
-            kernel=lambda maps: triton_masks.class_masks(maps, there, classes, rule),
-            backward=lambda grad, maps: triton_masks.class_masks_backward(
-                grad, maps.shape, there, classes, rule
-            ),
-        ),
-    )
-
-
-def compare(operator: Operator, dtype: torch.dtype, device: str) -> Iterator[Row]:
-    """Yield the errors of one operator's result and of its gradient."""
-    maps = operator.maps.to(dtype)
+    here, there = whole.to("cpu", dtype), whole.to(device, dtype)
+    maps, moved = (w.boxes if name == "mean_deltas" else w.classes for w in (here, there))
     exact_maps, peer_maps = maps.double().requires_grad_(), maps.clone().requires_grad_()
-    exact, peer = operator.exact(exact_maps), operator.peer(peer_maps)
-    found = operator.kernel(maps.to(device))
+    truth = call(exact, name, exact_maps, here, rule)
+    peer = call(assembly, name, peer_maps, here, rule)
+    found = call(KERNELS[name], name, moved, there, rule)
     generator = torch.Generator().manual_seed(1)
-    grad = torch.randn(exact.shape, generator=generator).to(dtype)
-    (exact_grad,) = torch.autograd.grad(exact, exact_maps, grad.double())
+    grad = torch.randn(truth.shape, generator=generator).to(dtype)
+    (exact_grad,) = torch.autograd.grad(truth, exact_maps, grad.double())
     (peer_grad,) = torch.autograd.grad(peer, peer_maps, grad)
-    found_grad = operator.backward(grad.to(device), maps.to(device))
+    # which side was greater is computed anew; elsewhere the size of the maps is enough
+    given = moved if name == "class_scores" else moved.shape
+    backward = getattr(KERNELS[name], f"{name}_backward")
+    found_grad = backward(grad.to(device), given, *_others(name, there), rule)
     for direction, values in (
-        ("forward", (found, peer, exact)),
+        ("forward", (found, peer, truth)),
         ("backward", (found_grad, peer_grad, exact_grad)),
     ):
         error, own = (_error(value, values[2]) for value in values[:2])
         allowed = 2 * max(own, torch.finfo(dtype).eps / 2)
         yield {
-            "operator": operator.name,
+            "operator": name,
             "direction": direction,
             "dtype": str(dtype).removeprefix("torch."),
             "error": error,
@@ -136,12 +103,12 @@ def compare_all(device: str, *, small: bool) -> list[Row]:
     sizes = (SMALL,) if small else (SMALL, Size())
     for size in sizes:
         problem = apart(workload(size, "cpu"))
-        for base in RULES:
-            rule = replace(base, out_size=size.out_size)
-            for operator in operators(problem, rule, device, small=size is SMALL):
-                for dtype in DTYPES:
-                    facts = {"rois": size.rois, "classes": size.classes, "sampling": rule.sampling}
-                    rows += [facts | row for row in compare(operator, dtype, device)]
+        exact = definition if size is SMALL else assembly
+        for sampling, name, dtype in product(SAMPLINGS, KERNELS, DTYPES):
+            rule = AssemblyRule(stride=STRIDE, sampling=sampling, out_size=size.out_size)
+            facts = {"rois": size.rois, "classes": size.classes, "sampling": sampling}
+            found = compare(name, problem, rule, dtype, device, exact)
+            rows += [facts | row for row in found]
     return rows
 
 
@@ -153,6 +120,11 @@ def apart(problem: Workload) -> Workload:
     inside = maps[..., 0, :] + signs * (_GAP / 2 + maps[..., 1, :].abs())
     classes = torch.stack((maps[..., 0, :], inside), dim=4)
     return replace(problem, classes=classes)
+
+
+def _others(name: str, problem: Workload) -> tuple[RoIs | Tensor, ...]:
+    """Return what an operator takes besides maps and rule."""
+    return (problem.rois, problem.chosen) if name == "class_masks" else (problem.rois,)
 
 
 def _error(found: Tensor, exact: Tensor) -> float:

@@ -4,6 +4,7 @@ One small training leaves a GPU idle most of the time: it waits for the processo
 its kernels. Several side by side use it.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -20,7 +21,6 @@ FCIS = (sys.executable, "-m", "fcis")
 GRACE = 15.0
 """Seconds that an interrupted command has before it is killed."""
 
-_POLL = 0.1  # seconds
 _SHOWN = 30  # last lines of the log of a command that failed
 
 
@@ -90,71 +90,57 @@ def run_jobs(
         tell: takes a line of text.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    waiting, running = list(jobs), list[_Running]()
-    found: dict[str, Outcome] = {}
-    try:
-        while waiting or running:
-            if time.monotonic() >= end:
-                found |= {job.name: Outcome(code=None, seconds=0.0) for job in waiting}
-                found |= _stop(running)
-                break
-            while waiting and len(running) < parallel:
-                job = waiting.pop(0)
-                tell(f"{job.name}: begins, {end - time.monotonic():.0f} s left")
-                running.append(_Running(job, logs / f"{job.name}.log"))
-            for one in [r for r in running if r.process.poll() is not None]:
-                running.remove(one)
-                found[one.job.name] = one.outcome()
-                tell(f"{one.job.name}: ended after {found[one.job.name].seconds:.0f} s")
-            time.sleep(_POLL)
-    finally:
-        _stop(running)
-    return found
+    places = asyncio.Semaphore(parallel)
+
+    async def run_all() -> list[Outcome]:
+        return await asyncio.gather(*(_run(job, places, end, logs, tell) for job in jobs))
+
+    return dict(zip((job.name for job in jobs), asyncio.run(run_all()), strict=True))
 
 
-class _Running:
-    """A process with all that it starts."""
-
-    def __init__(self, job: Job, log: Path) -> None:
-        self.job = job
-        self.log = log
-        self.started = time.monotonic()
-        with log.open("w", encoding="utf-8") as file:
-            self.process = subprocess.Popen(
-                job.command,
-                stdout=file,
+async def _run(
+    job: Job, places: asyncio.Semaphore, end: float, logs: Path, tell: Callable[[str], None]
+) -> Outcome:
+    """Run a command once there is a place for it, if there is still time then."""
+    async with places:
+        started = time.monotonic()
+        if started >= end:
+            return Outcome(code=None, seconds=0.0)
+        tell(f"{job.name}: begins, {end - started:.0f} s left")
+        path = logs / f"{job.name}.log"
+        with path.open("w", encoding="utf-8") as log:
+            process = await asyncio.create_subprocess_exec(
+                *job.command,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **job.environment},
                 start_new_session=True,
             )
-
-    def outcome(self) -> Outcome:
-        """Return what became of it, and show what it said if it failed."""
-        code = self.process.returncode
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), end - started)
+        finally:
+            code = process.returncode
+            if code is None:  # the time is up, or the user stopped
+                code = 0 if await _stop(process) == 0 else None
+        seconds = time.monotonic() - started
+        tell(f"{job.name}: ended after {seconds:.0f} s")
         if code:
-            _show(self.job.name, code, self.log)
-        return Outcome(code=code, seconds=time.monotonic() - self.started)
+            _show(job.name, code, path)
+        return Outcome(code=code, seconds=seconds)
 
 
-def _stop(running: list[_Running]) -> dict[str, Outcome]:
-    """Interrupt processes as Ctrl-C does, and kill those that stay; empties the list."""
-    for one in running:
-        if one.process.poll() is None:
-            one.process.send_signal(signal.SIGINT)
-    found = {}
-    end = time.monotonic() + GRACE
-    for one in running:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            one.process.wait(timeout=max(0.1, end - time.monotonic()))
-        # what it started may have outlived it
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(one.process.pid, signal.SIGKILL)
-        code = one.process.wait()
-        seconds = time.monotonic() - one.started
-        found[one.job.name] = Outcome(code=0 if code == 0 else None, seconds=seconds)
-    running.clear()
-    return found
+async def _stop(process: asyncio.subprocess.Process) -> int:
+    """Interrupt a process as Ctrl-C does, and kill it if it stays."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), GRACE)
+    # what it started may have outlived it
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return await process.wait()
 
 
 def _show(name: str, code: int, log: Path) -> None:

@@ -52,13 +52,17 @@ def add_table(parser: argparse.ArgumentParser) -> None:
 
 def make_table(call: Call, table: TableName) -> None:
     """Make the table on each set of data that has no result."""
-    for data in _datasets(call):
+    has_nuclei = not call.quick and (call.carry / "nuclei" / "train.json").is_file()
+    for data in call.options.data or (["scenes", "nuclei"] if has_nuclei else ["scenes"]):
         address, job = _job(call, table, data)
         counts = {"steps": job.plan.base.training.steps, "seeds": len(job.seeds)}
         key = {"table": table, "data": data, **counts, **changes(call)}
         if call.known(key):
             continue
-        if not _train(call, data, job) or not _has_time(call, f"{table} on {data}"):
+        if not _train(call, data, job):
+            continue
+        if not call.options.inside and call.left() < _EVALUATION:
+            call.left_over.append(f"{table} on {data}: trained, to be evaluated")
             continue
         out = job.folder.parent
         path, recipe = out / "figures.json", _recipe_file(job, "base", job.plan.base)
@@ -69,13 +73,6 @@ def make_table(call: Call, table: TableName) -> None:
         if outcome.done:
             figures = json.loads(path.read_text(encoding="utf-8"))
             call.record(key, figures=figures, shown=_shown(figures), seconds=outcome.seconds)
-
-
-def _datasets(call: Call) -> list[str]:
-    if call.options.data:
-        return call.options.data
-    has_nuclei = not call.quick and (call.carry / "nuclei" / "train.json").is_file()
-    return ["scenes", "nuclei"] if has_nuclei else ["scenes"]
 
 
 def _job(call: Call, table: TableName, data: str) -> tuple[str, Job]:
@@ -123,13 +120,6 @@ def _recipe_file(job: Job, name: str, recipe: Recipe) -> str:
     path = job.folder / "recipes" / f"{name}.json"
     write_json(path, to_json(recipe))
     return os.fspath(path)
-
-
-def _has_time(call: Call, what: str) -> bool:
-    if call.options.inside or call.left() >= _EVALUATION:
-        return True
-    call.left_over.append(f"{what}: trained, to be evaluated")
-    return False
 
 
 def _shown(figures: dict) -> dict[str, float | str | None]:

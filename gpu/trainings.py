@@ -5,7 +5,7 @@ import json
 import os
 import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from results import Bar, Key
 from travel import FINISHED
 
 from fcis.lab.journal import Line
+from fcis.lab.reproduce.running import figures_by_name
 from fcis.training.metrics import read_metrics
 from fcis.training.run import BEST
 
 _PROCESSORS = 3  # of a training: its own process, and those that read images
-Shown = Mapping[str, float | str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class Run:
         folder: of the run.
         settings: for `--set`.
         key: of its result.
+        wanted: what figures should reach, by name.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Run:
     folder: Path
     settings: tuple[str, ...] = ()
     key: Key = field(default_factory=dict)
+    wanted: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:
@@ -98,17 +100,15 @@ def train_all(call: Call, runs: Sequence[Run]) -> dict[str, Outcome]:
     return found
 
 
-def evaluate(call: Call, run: Run, data: str) -> dict[str, dict[str, float | None]] | None:
-    """Return what `fcis evaluate` finds with the weights of a finished run, None without time."""
-    path = run.folder / "figures.json"
-    name = f"{run.name}-evaluation"
-    words = ("evaluate", "--data", data, "--weights", run.folder, "--device", call.device)
-    found = call.run(fcis_job(name, *words, "--json", path))
-    return json.loads(path.read_text(encoding="utf-8")) if found[name].done else None
-
-
 def make_run(
-    call: Call, recipe: str, steps: int, seed: int, data: tuple[str, str], more: Sequence[str] = ()
+    call: Call,
+    recipe: str,
+    steps: int,
+    seed: int,
+    data: tuple[str, str],
+    *,
+    more: Sequence[str] = (),
+    wanted: Mapping[str, float],
 ) -> Run:
     """Return the training of a named recipe with one seed.
 
@@ -119,6 +119,7 @@ def make_run(
         seed: likewise.
         data: to train on, and to validate on.
         more: settings, besides those of the call.
+        wanted: what figures should reach.
     """
     name = f"{recipe}-{steps}-{seed}{suffix(call)}"
     return Run(
@@ -129,36 +130,36 @@ def make_run(
         folder=call.work / name,
         settings=(f"steps={steps}", f"seed={seed}", *more, *call.options.set),
         key={"recipe": recipe, "steps": steps, "seed": seed, **changes(call)},
+        wanted=wanted,
     )
 
 
-def judge_all(
-    call: Call,
-    runs: Sequence[Run],
-    data: str,
-    told: Callable[[Run, dict], tuple[Shown, Sequence[Bar]]],
-) -> dict[str, Line]:
+def judge_all(call: Call, runs: Sequence[Run], data: str, names: Sequence[str]) -> dict[str, Line]:
     """Train and evaluate what has no result; return the line of each run that has one, by name.
 
     Args:
         call: of the script.
         runs: trainings.
         data: what they are evaluated on.
-        told: which figures of a run the table shows, and what they should reach.
+        names: of the figures that the table shows.
     """
     found = {run.name: line for run in runs if (line := call.known(run.key))}
     missing = [run for run in runs if run.name not in found]
     outcomes = train_all(call, missing)
     for run in missing:
-        figures = evaluate(call, run, data) if run.is_finished else None
-        if figures is None:
+        if not run.is_finished:
             continue
-        shown, bars = told(run, figures)
+        path, name = run.folder / "figures.json", f"{run.name}-evaluation"
+        words = ("evaluate", "--data", data, "--weights", run.folder, "--device", call.device)
+        if not call.run(fcis_job(name, *words, "--json", path))[name].done:
+            continue
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        named = figures_by_name(figures)
         found[run.name] = call.record(
             run.key,
             figures=figures | {"settings": list(run.settings), "data": data},
-            shown={**shown, "images/s": rate(run.folder)},
-            bars=bars,
+            shown={name: named[name] for name in names} | {"images/s": rate(run.folder)},
+            bars=[Bar(name=n, wanted=w, found=named[n]) for n, w in run.wanted.items()],
             seconds=outcomes[run.name].seconds if run.name in outcomes else 0.0,
         )
     return found

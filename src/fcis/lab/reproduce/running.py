@@ -5,10 +5,11 @@ its checkpoint.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fcis.core.coco_types import CocoDetection
 from fcis.core.errors import InputError
@@ -161,12 +162,16 @@ def evaluate_missing(job: Job, journal: Journal) -> None:
             f"{job.plan.table}: evaluation {place + 1} of {len(rows)}, {row.name} with seed {seed}"
         )
         report, found = evaluate_predictor(open_row(job, row, seed), job.sources.val)
-        data: Line = report.to_json()
         make_folder(path.parent)
         write_text(path, json.dumps(found))
-        dsb = {f"dsb@{iou}": share for iou, share in data["dsb"].items()}
-        figures = data["segm"] | data["voc"] | dsb
+        figures = figures_by_name(report.to_json())
         journal.add(key | {"settings": settings, "figures": figures, "finished": _now()})
+
+
+def figures_by_name(report: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the figures of masks that `fcis evaluate --json` writes: AP50, mAP_r@0.7, dsb@0.50."""
+    dsb = {f"dsb@{iou}": share for iou, share in report["dsb"].items()}
+    return report["segm"] | report["voc"] | dsb
 
 
 def open_row(job: Job, row: Row, seed: int) -> Predictor:
