@@ -10,7 +10,7 @@ one goes on where its last checkpoint was, and ends in the same weights on a CPU
 
 import argparse
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from fcis.evaluation.operating import best_thresholds
 from fcis.evaluation.report import Report, evaluate
 from fcis.inference.preprocess import prepare
 from fcis.recipe.reading import read_recipe
+from fcis.recipe.training import OptimiserRecipe
 from fcis.recipe.types import Recipe
 from fcis.training.batch import TrainingBatch
 from fcis.training.loader import training_loader
@@ -39,42 +40,45 @@ CHECKPOINT = "last.pt"
 _A_SEED = 1_000_003  # keeps the steps of two seeds apart
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a run's weights depend on, its data and its recipe aside."""
-
-    steps: int
-    batch: int
-    crop: int
-    rois: int
-    lr: float
-    seed: int
-
-
-def recipe_of(settings: Settings, dataset: Dataset, *, workers: int, detections: int) -> Recipe:
-    """Return `nuclei` with the run's numbers: what both networks share is read from it."""
+def recipe_of(options: argparse.Namespace, dataset: Dataset, steps: int) -> Recipe:
+    """Return `nuclei` with the numbers of the command line: both networks read theirs from it."""
     fields = {
-        "max_detections": detections,
-        "training.steps": settings.steps,
-        "training.batch": settings.batch,
-        "training.seed": settings.seed,
-        "training.workers": workers,
-        "augmentation.crop": settings.crop,
+        "max_detections": options.detections,
+        "targets.rois": options.rois,
+        "training.steps": steps,
+        "training.batch": options.batch,
+        "training.seed": options.seed,
+        "training.workers": options.workers,
+        "optimiser.lr": options.lr,
+        "augmentation.crop": options.crop,
     }
     recipe = read_recipe("nuclei", [f"{name}={value}" for name, value in fields.items()])
     return for_dataset(recipe, dataset)
 
 
-def build_optimiser(model: MaskRCNN, settings: Settings, decay: float) -> torch.optim.AdamW:
+def settings_of(recipe: Recipe) -> dict[str, float]:
+    """Return what a run's weights depend on, its data and what all runs share aside."""
+    training = recipe.training
+    return {
+        "steps": training.steps,
+        "batch": training.batch,
+        "crop": training.augmentation.crop,
+        "rois": training.targets.rois,
+        "lr": training.optimiser.lr,
+        "seed": training.seed,
+    }
+
+
+def build_optimiser(model: MaskRCNN, recipe: OptimiserRecipe) -> torch.optim.AdamW:
     """Return AdamW; biases, scales and shifts are not decayed."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.lr)
+    decayed = {"params": matrices, "weight_decay": recipe.weight_decay}
+    return torch.optim.AdamW([decayed, {"params": others, "weight_decay": 0.0}], lr=recipe.lr)
 
 
 def load_checkpoint(
-    path: Path, settings: Settings, model: MaskRCNN, optimiser: torch.optim.Optimizer
+    path: Path, recipe: Recipe, model: MaskRCNN, optimiser: torch.optim.Optimizer
 ) -> tuple[int, float]:
     """Put a checkpoint into network and optimiser; return its step and seconds, 0 without one.
 
@@ -84,7 +88,7 @@ def load_checkpoint(
     if not path.is_file():
         return 0, 0.0
     state = torch.load(path, map_location=next(model.parameters()).device)
-    if state["settings"] != asdict(settings):
+    if state["settings"] != settings_of(recipe):
         raise SystemExit(f"{path}: is of a run with {state['settings']}; choose another --out")
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
@@ -110,37 +114,35 @@ def make_step(
     return loss.item()
 
 
-def train(
-    model: MaskRCNN, dataset: Dataset, recipe: Recipe, settings: Settings, path: Path, every: int
-) -> float:
+def train(model: MaskRCNN, dataset: Dataset, recipe: Recipe, path: Path, every: int) -> float:
     """Train to the last step, from a checkpoint on if there is one; return seconds.
 
     Args:
         model: on its device.
         dataset: the training images.
-        recipe: augmentation and schedule.
-        settings: of the run.
+        recipe: of the run.
         path: of the checkpoint.
         every: steps between checkpoints.
     """
-    schedule, device = recipe.training.optimiser, next(model.parameters()).device
-    optimiser = build_optimiser(model, settings, schedule.weight_decay)
-    first, before = load_checkpoint(path, settings, model, optimiser)
+    training, device = recipe.training, next(model.parameters()).device
+    schedule = training.optimiser
+    optimiser = build_optimiser(model, schedule)
+    first, before = load_checkpoint(path, recipe, model, optimiser)
     started = time.perf_counter() - before
     batches = iter(training_loader(dataset, recipe, first))
     model.train()
-    steps = range(first, settings.steps)
+    steps = range(first, training.steps)
     for step in (bar := progress(steps, total=len(steps), what="training", unit="step")):
         (batch,) = next(batches)
         # torchvision draws anchors and RoIs from the global generator
-        torch.manual_seed(_A_SEED * settings.seed + step)
+        torch.manual_seed(_A_SEED * training.seed + step)
         for group in optimiser.param_groups:
-            group["lr"] = settings.lr * learning_rate_factor(step, schedule, settings.steps)
+            group["lr"] = schedule.lr * learning_rate_factor(step, schedule, training.steps)
         loss = make_step(model, optimiser, batch.to(device), schedule.clip_norm)
         bar.set_postfix(loss=f"{loss:.3f}")
-        if (step + 1) % every == 0 or step + 1 == settings.steps:
+        if (step + 1) % every == 0 or step + 1 == training.steps:
             state = {
-                "settings": asdict(settings),
+                "settings": settings_of(recipe),
                 "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "step": step + 1,
@@ -200,18 +202,15 @@ def main() -> None:
     val_set = replace(val_set, images=val_set.images[: options.val_images])
     with_objects = sum(bool(record.annotations) for record in train_set.images)
     steps = options.steps or max(1, round(options.epochs * with_objects / options.batch))
-    given = {name: getattr(options, name) for name in ("batch", "crop", "rois", "lr", "seed")}
-    settings = Settings(steps=steps, **given)
-    recipe = recipe_of(settings, train_set, workers=options.workers, detections=options.detections)
+    recipe = recipe_of(options, train_set, steps)
     options.out.mkdir(parents=True, exist_ok=True)
     model = build_maskrcnn(recipe.model, seed=options.seed, rois=options.rois).to(options.device)
-    seconds = train(
-        model, train_set, recipe, settings, options.out / CHECKPOINT, options.checkpoint_every
-    )
+    path = options.out / CHECKPOINT
+    seconds = train(model, train_set, recipe, path, options.checkpoint_every)
     report = judge(model, val_set, recipe)
     print(report.summary())
     figures = {
-        **asdict(settings),
+        **settings_of(recipe),
         "epochs": round(steps * options.batch / with_objects, 2),
         "parameters": sum(p.numel() for p in model.parameters()),
         "minutes": round(seconds / 60, 1),

@@ -11,6 +11,7 @@ results/nuclei-errors.jsonl, and a picture.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ NAME = "nuclei-errors"
 FREE = ("detection.", "rpn.pre_nms", "rpn.post_nms", "rpn.nms", "rpn.min_size", "preprocessing.")
 
 
-def looking(settings: list[str], recipe: ModelRecipe) -> ModelRecipe:
+def looking(settings: Sequence[str], recipe: ModelRecipe) -> ModelRecipe:
     """Return a recipe that goes from images to input and from output to instances in another way.
 
     Raises:

@@ -14,7 +14,7 @@ from records import add_record, learn
 
 from fcis.data.dataset import Annotation, Dataset
 from fcis.data.formats.coco import read_coco
-from fcis.recipe.named import named_recipe
+from fcis.recipe.reading import read_recipe
 from fcis.recipe.types import Augmentation, Recipe
 
 LEAST_AREA = 32 * 32
@@ -38,21 +38,18 @@ def subset(dataset: Dataset) -> Dataset:
 
 def recipe() -> Recipe:
     """Return the recipe: the slim network of the scenes with larger anchors."""
-    base = named_recipe("scenes")
-    model = replace(
-        base.model,
-        rpn=replace(base.model.rpn, anchor_sizes=(16.0, 32.0, 64.0, 128.0, 224.0)),
-        preprocessing=replace(base.model.preprocessing, zoom=0.5),
+    settings = (
+        "rpn.anchor_sizes=[16.0,32.0,64.0,128.0,224.0]",
+        "zoom=0.5",
+        "steps=600",
+        "batch=4",
+        "validate_every=0",
+        "lr=0.002",
     )
-    training = replace(
-        base.training,
-        steps=600,
-        batch=4,
-        validate_every=0,
-        optimiser=replace(base.training.optimiser, lr=0.002),
-        augmentation=Augmentation(scale=(0.9, 1.1), crop=320),
-    )
-    return replace(base, name="overfit-coco", model=model, training=training)
+    base = read_recipe("scenes", settings)
+    change = Augmentation(scale=(0.9, 1.1), crop=320)
+    training = replace(base.training, augmentation=change)
+    return replace(base, name="overfit-coco", training=training)
 
 
 def main() -> None:

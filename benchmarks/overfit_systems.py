@@ -16,7 +16,7 @@ import records
 
 from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.recipe.baselines import TABLE1, mnc
-from fcis.recipe.named import named_recipe
+from fcis.recipe.reading import read_recipe, with_settings
 from fcis.recipe.types import Augmentation, Recipe
 
 NAME = "overfit-systems"
@@ -27,39 +27,32 @@ MORE_STEPS = {"instfcn-rfcn": 4}  # times as many: a step shows it one scale of 
 # RoI inside an object looks like one that holds it: all objects found, AP50 0.87 to 0.91 even so.
 PROPOSALS = 30
 
+SMALL = (
+    "backbone.widths=[16,32,48,64]",
+    "backbone.stem_width=16",
+    "rpn.channels=64",
+    "rpn.anchor_sizes=[18.0,32.0,56.0]",
+    f"rpn.post_nms={PROPOSALS}",
+    "head.reduction=128",
+    "batch=4",
+    "validate_every=0",
+    "workers=0",
+    "warmup_steps=50",
+)
+"""FCIS for scenes of this size: narrow layers, all of it."""
+
 SYSTEMS: dict[str, Callable[[Recipe], Recipe]] = {"fcis": lambda base: base, **TABLE1, "mnc": mnc}
-
-
-def small_scenes(steps: int) -> Recipe:
-    """Return FCIS for scenes of this size: narrow layers, all of it, nothing changed at random."""
-    base = named_recipe("scenes")
-    model = base.model
-    model = replace(
-        model,
-        backbone=replace(model.backbone, widths=(16, 32, 48, 64), stem_width=16),
-        rpn=replace(model.rpn, channels=64, anchor_sizes=(18.0, 32.0, 56.0), post_nms=PROPOSALS),
-        head=replace(model.head, reduction=128),
-    )
-    training = replace(
-        base.training,
-        steps=steps,
-        batch=4,
-        validate_every=0,
-        workers=0,
-        optimiser=replace(base.training.optimiser, warmup_steps=50),
-        augmentation=Augmentation(flip=0.0),
-    )
-    return replace(base, name="overfit", model=model, training=training)
+# objects here have 16 to 56 px, no fewer scales than the windows need
+OWN = {"instfcn-rfcn": ("instfcn.pyramid=[0.9,1.35,2.0,3.0]",)}
 
 
 def recipe_of(system: str, steps: int = STEPS) -> Recipe:
     """Return the recipe of a system: the same network, as many steps as FCIS or several times."""
-    recipe = SYSTEMS[system](small_scenes(steps * MORE_STEPS.get(system, 1)))
-    if recipe.model.system == "instfcn-rfcn":
-        # objects here have 16 to 56 px, no fewer scales than the windows need
-        own = replace(recipe.model.instfcn, pyramid=(0.9, 1.35, 2.0, 3.0))
-        recipe = replace(recipe, model=replace(recipe.model, instfcn=own))
-    return recipe
+    base = read_recipe("scenes", (*SMALL, f"steps={steps * MORE_STEPS.get(system, 1)}"))
+    # nothing is changed at random
+    training = replace(base.training, augmentation=Augmentation(flip=0.0))
+    recipe = SYSTEMS[system](replace(base, name="overfit", training=training))
+    return with_settings(recipe, OWN.get(system, ()))
 
 
 def learn(system: str, folder: Path, steps: int = STEPS) -> dict[str, object]:

@@ -41,7 +41,6 @@ from fcis.core.masks import (
     mask_from_rle,
     pixels_in,
     pixels_in_both,
-    rle_from_crop,
 )
 from fcis.data.dataset import ImageRecord
 from fcis.data.formats.coco import read_coco
@@ -179,25 +178,14 @@ def in_tiles(
 
 def assign(parts: list[Part], found: Instances) -> None:
     """Give each detection to the part that holds most of it, cut to that part."""
-    cell = 512
-    near: dict[tuple[int, int], list[Part]] = defaultdict(list)
-    for part in parts:
-        top, left, bottom, right = part.box
-        for row in range(top // cell, (bottom - 1) // cell + 1):
-            for column in range(left // cell, (right - 1) // cell + 1):
-                near[row, column].append(part)
+    tops, lefts, bottoms, rights = np.array([part.box for part in parts]).T
     for crop, score in zip(found.crops, found.scores.tolist(), strict=True):
         top, left, bottom, right = crop_box(crop)
-        candidates = {
-            id(part): part
-            for row in range(top // cell, (bottom - 1) // cell + 1)
-            for column in range(left // cell, (right - 1) // cell + 1)
-            for part in near[row, column]
-        }
-        shares = [(pixels_in(crop, part.box), -i) for i, part in enumerate(candidates.values())]
-        if not shares or max(shares)[0] == 0:
+        touched = (tops < bottom) & (lefts < right) & (bottoms > top) & (rights > left)
+        near = [parts[i] for i in np.flatnonzero(touched)]
+        part = max(near, key=lambda part: pixels_in(crop, part.box), default=None)
+        if part is None or not pixels_in(crop, part.box):
             continue  # between two parts
-        part = list(candidates.values())[-max(shares)[1]]
         y, x = max(top, part.top), max(left, part.left)
         end_y, end_x = min(bottom, part.box[2]), min(right, part.box[3])
         bits = crop.bits[y - top : end_y - top, x - left : end_x - left]
@@ -213,26 +201,28 @@ def one_by_one(predictor: Predictor, parts: list[Part]) -> float:
     return time.perf_counter() - started
 
 
+def entries(part: Part, number: int, found: list[tuple[MaskCrop, float]]) -> list[CocoDetection]:
+    """Return masks with scores in a part, which is an image with this number."""
+    return Instances(
+        size=part.image.shape[:2],
+        scores=np.array([score for _, score in found], dtype=np.float32),
+        labels=np.ones(len(found), dtype=np.int64),
+        crops=tuple(crop for crop, _ in found),
+        class_names=("background", "nucleus"),
+        category_ids=(0, 1),
+    ).to_coco(number)
+
+
 def figures(parts: list[Part], threshold: float, grid: TileGrid) -> dict[str, float | None]:
     """Return the mask figures of what was found in the parts, and the double counts."""
     images, annotations, detections = [], [], list[CocoDetection]()
     for number, part in enumerate(parts, start=1):
-        size = part.image.shape[:2]
-        images.append({"id": number, "height": size[0], "width": size[1]})
-        entries = [(crop, None) for crop in part.truth] + part.found
-        for crop, score in entries:
-            rle = rle_from_crop(crop, *size)
-            top, left, bottom, right = crop_box(crop)
-            entry = {
-                "image_id": number,
-                "category_id": 1,
-                "bbox": [left, top, right - left, bottom - top],
-                "segmentation": {"size": list(size), "counts": rle["counts"].decode()},
-            }
-            if score is None:
-                annotations.append(entry | {"id": len(annotations) + 1, "area": crop.area})
-            else:
-                detections.append(entry | {"score": score})
+        height, width = part.image.shape[:2]
+        images.append({"id": number, "height": height, "width": width})
+        detections += entries(part, number, part.found)
+        annotated = entries(part, number, [(crop, 1.0) for crop in part.truth])
+        for crop, entry in zip(part.truth, annotated, strict=True):
+            annotations.append(entry | {"id": len(annotations) + 1, "area": crop.area})
     truth = {
         "images": images,
         "annotations": annotations,

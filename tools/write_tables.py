@@ -60,7 +60,7 @@ def main() -> None:
 
     names = ("ops", "inference", "training")
     put(DOCS / "benchmarks.md", {name: of_benchmark(RESULTS / f"{name}.json") for name in names})
-    lines, order = Journal(RESULTS / f"{NAME}.jsonl").lines, [row.name for row in ROWS]
+    lines, order = Journal(RESULTS / f"{NAME}.jsonl").lines, list(ROWS)
     trained = [line for line in lines if line.get("steps") == STEPS]
     looked = [line for line in lines if line.get("weights") == "nuclei"]
     tables = {"trained": of_ablation(trained, order), "looked": of_ablation(looked, order)}

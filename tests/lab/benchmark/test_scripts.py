@@ -96,11 +96,11 @@ def test_mask_rcnn_is_trained_interrupted_resumed_and_judged(script, images, tmp
 
 
 @pytest.mark.slow
-def test_mask_rcnn_gets_the_objects_and_gives_them_back(script, images):
+def test_mask_rcnn_gets_the_objects_and_gives_them_back(script, images, monkeypatch):
     module, network = script("maskrcnn_nuclei"), script("maskrcnn")
     dataset = read_coco(images / "train.json")
-    settings = module.Settings(steps=1, batch=2, crop=64, rois=8, lr=0.001, seed=0)
-    recipe = module.recipe_of(settings, dataset, workers=0, detections=20)
+    monkeypatch.setattr(sys, "argv", ["", str(images), *FEW])
+    recipe = module.recipe_of(module.parse(), dataset, steps=1)
     (batch,) = next(iter(training_loader(dataset, recipe, 0)))
     pixels, targets = network.torchvision_form(batch)
     assert [p.shape for p in pixels] == [(3, 64, 64)] * 2
@@ -196,7 +196,7 @@ def test_rows_of_the_ablation_are_trained_or_looked_at_once(
     assert whole["environment"]["processor"] and whole["environment"]["date"]
     run(module, monkeypatch, *arguments)
     assert len(lines(tmp_path, "nuclei-ablation")) == 3
-    folder = module.folder_of(tmp_path / "runs", module.ROWS[0], 2)
+    folder = module.folder_of(tmp_path / "runs", module.WHOLE, 2)
     told = ["--name", "zoo", "--minutes", 0.5, "--trained-on", "three scenes"]
     run(script("zoo_result"), monkeypatch, folder, "--data", images / "val.json", *told)
     (line,) = lines(tmp_path, "zoo")
@@ -216,7 +216,7 @@ def test_tables_come_between_their_marks(script, tmp_path):
     assert "old" in first and second == "<!-- begin b -->\nnew \\1\n<!-- end b -->\n"
     lines = [json.loads(x) for x in (module.RESULTS / "nuclei-ablation.jsonl").open()]
     looked = [line for line in lines if line.get("weights")]
-    names = [row.name for row in script("nuclei_ablation").ROWS]
+    names = list(script("nuclei_ablation").ROWS)
     assert module.of_ablation(looked, names) in (ROOT / "docs" / "nuclei.md").read_text()
     known = module.of_benchmark(module.RESULTS / "ops.json")
     assert known in (ROOT / "docs" / "benchmarks.md").read_text()
@@ -253,11 +253,10 @@ def test_random_and_hard_examples_are_compared_once(script, images, tmp_path, mo
 
 def test_each_row_of_the_ablation_differs_from_the_recipe(script):
     module = script("nuclei_ablation")
-    whole = module.recipe(module.ROWS[0], 10)
-    for row in module.ROWS[1:]:
-        if row.name == module.AS_IT_IS:
+    whole = module.recipe(module.WHOLE, 10)
+    for row, settings in module.ROWS.items():
+        if row in (module.WHOLE, module.AS_IT_IS):
             continue
-        changed = with_settings(whole, row.settings)
-        assert changed != whole, row.name
-        assert (module.recipe(row, 10) != whole) == row.is_trained
-    assert len({row.name for row in module.ROWS}) == len(module.ROWS)
+        assert with_settings(whole, settings) != whole, row
+        assert (module.recipe(row, 10) != whole) == (row in module.TRAINED)
+    assert len(module.ROWS) == len(module.TRAINED) + len(module.LOOKED)
