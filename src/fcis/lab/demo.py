@@ -14,7 +14,6 @@ from fcis.imaging.drawing import contact_sheet
 from fcis.imaging.instances import Instances
 from fcis.inference.evaluate_dataset import evaluate_predictor
 from fcis.inference.load_predictor import load_any
-from fcis.inference.predictor import Predictor
 from fcis.inference.results.result_pictures import OVERLAY
 from fcis.recipe.named import named_recipe
 from fcis.recipe.reading import read_recipe
@@ -56,13 +55,23 @@ def show(name: str, dataset: Dataset, folder: Path, device: str) -> None:
     predictor = load_any(name, device=device)
     print(f"{len(dataset)} drawn images with the weights {name} ({predictor.info.about}):")
     make_folder(folder)
-    sheet = _Sheet(predictor, folder)
-    report, found = evaluate_predictor(predictor, dataset, watch=sheet.add)
-    sheet.write()
+    pictures, counts = list[Image.Image](), list[int]()
+
+    def draw(instances: Instances) -> None:
+        shown = predictor.shown(instances)
+        path = folder / f"{Path(instances.file_name).stem}{OVERLAY}"
+        pictures.append(shown.draw())
+        pictures[-1].save(path)
+        counts.append(len(shown))
+        if len(pictures) == 1:
+            print(f"  first picture: {path}", flush=True)
+
+    report, found = evaluate_predictor(predictor, dataset, watch=draw)
+    contact_sheet(pictures, columns=4).save(folder / SHEET)
     write_json(folder / FOUND, found)
     write_json(folder / FIGURES, report.to_json())
     figure = report.segm.ap_50 or 0.0
-    print(f"  {sheet.instances} objects found; mask AP50 {figure:.3f}", flush=True)
+    print(f"  {sum(counts)} objects found; mask AP50 {figure:.3f}", flush=True)
     print(f"  all images:    {folder / SHEET}")
     print(f"  detections:    {folder / FOUND}")
 
@@ -92,28 +101,3 @@ def short_recipe() -> Recipe:
     }
     recipe = read_recipe(SCENES, [f"{name}={value}" for name, value in settings.items()])
     return replace(recipe, name="demo")
-
-
-class _Sheet:
-    """Overlays of images in the order in which they are looked at, and all of them in one."""
-
-    def __init__(self, predictor: Predictor, folder: Path) -> None:
-        self._predictor = predictor
-        self._folder = folder
-        self._pictures: list[Image.Image] = []
-        self.instances = 0
-
-    def add(self, found: Instances) -> None:
-        """Write the overlay of an image; of the first one, say where it is at once."""
-        shown = self._predictor.shown(found)
-        picture = shown.draw()
-        path = self._folder / f"{Path(found.file_name).stem}{OVERLAY}"
-        picture.save(path)
-        if not self._pictures:
-            print(f"  first picture: {path}", flush=True)
-        self._pictures.append(picture)
-        self.instances += len(shown)
-
-    def write(self) -> None:
-        """Write the sheet of all overlays."""
-        contact_sheet(self._pictures, columns=4).save(self._folder / SHEET)

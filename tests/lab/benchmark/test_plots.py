@@ -3,8 +3,7 @@
 from PIL import Image
 
 from fcis.lab.benchmark.plots import draw
-from fcis.lab.benchmark.report import Point, Report
-from fcis.lab.benchmark.stages import stage_times
+from fcis.lab.benchmark.report import Point, Report, stage_times
 from fcis.lab.benchmark.timing import spread
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fcis.lab.benchmark.flops import system_operations
+from fcis.lab.benchmark.products import system_operations
 from fcis.lab.benchmark.timing import Method
 from fcis.lab.reproduce import times
 from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS

@@ -21,8 +21,7 @@ from fcis.lab.benchmark.products import (
     run_products,
     square_product,
 )
-from fcis.lab.benchmark.report import Report
-from fcis.lab.benchmark.stages import OTHER, StageTimes, stage_times
+from fcis.lab.benchmark.report import OTHER, Report, StageTimes, stage_times
 from fcis.lab.benchmark.stopwatch import Stopwatch, Watched, watching
 from fcis.lab.benchmark.table import (
     Table,

@@ -104,7 +104,7 @@ def settle_on(model: Detector, batch: ImageBatch) -> None:
             proposals = model.rpn_proposals(output, batch)
             model.cascade(maps, proposals.boxes, proposals.image_index)
 
-    settle(model, run)
+    settle(run)
 
 
 def network_input(model: Detector, image: UInt8[np.ndarray, "height width channel"]) -> ImageBatch:

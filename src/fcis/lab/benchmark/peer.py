@@ -57,7 +57,7 @@ class MaskRCNNPeer:
         self._image = torch.from_numpy(image.copy()).permute(2, 0, 1) / 255
         self.most: int = self._heads.detections_per_img
         self.usual_threshold: float = self._heads.score_thresh
-        settle(self._model, lambda: self.detect(1, self.usual_threshold))
+        settle(lambda: self.detect(1, self.usual_threshold))
         self.full_threshold = self._full_threshold()
 
     @torch.inference_mode()
@@ -76,7 +76,13 @@ class MaskRCNNPeer:
         return len(self.detect(1, threshold)[0]["scores"])
 
     def _full_threshold(self) -> float:
-        scores = self._scores()
+        found: list[Tensor] = []
+        with self._heads.box_predictor.register_forward_hook(
+            lambda _module, _inputs, output: found.append(output[0])
+        ):
+            self.detect(1, self.usual_threshold)
+        # the foreground scores of all proposals, best first
+        scores = found[0].float().softmax(dim=1)[:, 1:].flatten().sort(descending=True).values
         wanted = self.most
         while wanted < len(scores):
             threshold = float(scores[wanted])
@@ -84,15 +90,3 @@ class MaskRCNNPeer:
                 return threshold
             wanted *= 2
         return 0.0
-
-    def _scores(self) -> Tensor:
-        """Return the foreground scores of all proposals of one image, best first."""
-        found: list[Tensor] = []
-        hook = self._heads.box_predictor.register_forward_hook(
-            lambda _module, _inputs, output: found.append(output[0])
-        )
-        try:
-            self.detect(1, self.usual_threshold)
-        finally:
-            hook.remove()
-        return found[0].float().softmax(dim=1)[:, 1:].flatten().sort(descending=True).values

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fcis.lab.benchmark.report import Point, Report
-from fcis.lab.benchmark.stages import StageTimes
+from fcis.lab.benchmark.report import Point, Report, StageTimes
 from fcis.lab.benchmark.table import milliseconds
 
 _AXES = {"rois": "RoIs", "classes": "classes, background included"}

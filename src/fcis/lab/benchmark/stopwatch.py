@@ -73,12 +73,14 @@ def watching(
     """
     with ExitStack() as stack:
         for stage, module in modules.items():
-            before = module.register_forward_pre_hook(_beginning(stopwatch, stage))
+            before = module.register_forward_pre_hook(
+                lambda *_, stage=stage: stopwatch.begin(stage)
+            )
             after = module.register_forward_hook(
                 lambda _module, _inputs, _output: stopwatch.end(), always_call=True
             )
-            stack.callback(before.remove)
-            stack.callback(after.remove)
+            stack.enter_context(before)
+            stack.enter_context(after)
         for module, name, stages in functions:
             original = getattr(module, name)
             if name in vars(module):
@@ -87,10 +89,6 @@ def watching(
                 stack.callback(delattr, module, name)
             setattr(module, name, _timed(original, stopwatch, stages))
         yield
-
-
-def _beginning(stopwatch: Stopwatch, stage: str) -> Callable[[nn.Module, object], None]:
-    return lambda _module, _inputs: stopwatch.begin(stage)
 
 
 def _timed(

@@ -15,8 +15,7 @@ from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.data.source import open_dataset
 from fcis.lab.benchmark.memory import peak_bytes
 from fcis.lab.benchmark.networks import settle_on
-from fcis.lab.benchmark.report import Report
-from fcis.lab.benchmark.stages import OTHER, StageTimes, stage_times
+from fcis.lab.benchmark.report import OTHER, Report, StageTimes, stage_times
 from fcis.lab.benchmark.stopwatch import Stopwatch, Watched, watching
 from fcis.lab.benchmark.table import Table, byte_count, number, tabulate
 from fcis.lab.benchmark.timing import Method, Spread, device_clock, spread

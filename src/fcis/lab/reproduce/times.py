@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from fcis.inference.predictor import Predictor
 from fcis.inference.preprocess import plan_resize
-from fcis.lab.benchmark.flops import system_operations
+from fcis.lab.benchmark.products import system_operations
 from fcis.lab.benchmark.timing import Method, alternate, device_clock
 from fcis.lab.benchmark.training import Trainer
 from fcis.lab.journal import Journal, fingerprint

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcis.lab.benchmark.stages import stage_times
+from fcis.lab.benchmark.report import stage_times
 
 RUNS = [{"b": 1.0, "a": 3.0}, {"b": 1.0, "a": 1.0}, {"a": 9.0, "b": 1.0, "extra": 10.0}]
 

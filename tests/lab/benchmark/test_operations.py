@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fcis.lab.benchmark.flops import system_operations
+from fcis.lab.benchmark.products import system_operations
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import MNCRecipe
 
