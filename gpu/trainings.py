@@ -95,7 +95,8 @@ def train_all(call: Call, runs: Sequence[Run]) -> dict[str, Outcome]:
     for run in waiting:
         if found[run.name].done:
             (run.folder / FINISHED).touch()
-        elif steps := steps_made(run.folder):
+        elif rows := read_metrics(run.folder):
+            steps = max(int(row["step"]) for row in rows)
             call.notes.append(f"{run.name}: {steps} steps made, the checkpoint may be behind")
     return found
 
@@ -163,11 +164,6 @@ def judge_all(call: Call, runs: Sequence[Run], data: str, names: Sequence[str]) 
             seconds=outcomes[run.name].seconds if run.name in outcomes else 0.0,
         )
     return found
-
-
-def steps_made(folder: Path) -> int:
-    """Return the last step in the metrics of a run, 0 if there is none."""
-    return max((int(row["step"]) for row in read_metrics(folder)), default=0)
 
 
 def rate(folder: Path) -> float | None:

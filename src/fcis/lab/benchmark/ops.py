@@ -176,7 +176,7 @@ def compare(problem: Workload, sampling: Sampling, settings: OpsSettings) -> lis
         found = fast()
         weights = [_like(values) for values in found]
         likes = {name: [*weights[:2], _like(form()[2])] for name, form in forms.items()}
-        off = _checked(_largest(found, slow()), most, f"{sampling}, {FORWARD}")
+        off = _checked(found, slow(), most, (sampling, FORWARD))
         results = [
             _measure((sampling, name, FORWARD), fast, form, off if form is slow else None, settings)
             for name, form in forms.items()
@@ -188,7 +188,7 @@ def compare(problem: Workload, sampling: Sampling, settings: OpsSettings) -> lis
     classes, boxes = own()
     expected = replace(problem, classes=classes, boxes=boxes).planes()
     exact = next(iter(works.values()))
-    off = _checked(_of_norm(expected, exact()), most, f"{sampling}, {BOTH}")
+    off = _checked(expected, exact(), most, (sampling, BOTH))
     del classes, boxes, expected, found
     results += [
         _measure((sampling, name, BOTH), own, work, off if work is exact else None, settings)
@@ -218,24 +218,20 @@ def _like(values: Tensor) -> Tensor:
     return torch.randn(values.shape, generator=generator).to(values)
 
 
-def _largest(ours: Sequence[Tensor], peers: Sequence[Tensor]) -> float:
-    """Return the largest difference of two forms' results."""
-    pairs = zip(ours, peers, strict=True)
-    return max(float((a - b).float().abs().max()) if a.numel() else 0.0 for a, b in pairs)
-
-
-def _of_norm(ours: Sequence[Tensor], peers: Sequence[Tensor]) -> float:
-    """Return the norm of the difference over the norm, the worst of all pairs."""
-    pairs = zip(ours, peers, strict=True)
-    return max(float((a.float() - b.float()).norm() / b.float().norm()) for a, b in pairs)
-
-
-def _checked(difference: float, most: float, what: str) -> float:
-    """Return a difference that may be."""
+def _checked(
+    ours: Sequence[Tensor], peers: Sequence[Tensor], most: float, what: tuple[str, str]
+) -> float:
+    """Return the largest difference of two forms' results, of gradients as a share of the norm."""
+    pairs = [(a.float(), b.float()) for a, b in zip(ours, peers, strict=True) if a.numel()]
+    if what[1] == BOTH:
+        differences = [(a - b).norm() / b.norm() for a, b in pairs]
+    else:
+        differences = [(a - b).abs().max() for a, b in pairs]
+    difference = float(torch.stack(differences).max())
     # not a number is no agreement either
     if not difference <= most:
         raise ArithmeticError(
-            f"{what}: {OURS} and {PEER} differ by {difference:.1e}, more than {most:.0e}"
+            f"{', '.join(what)}: {OURS} and {PEER} differ by {difference:.1e}, more than {most:.0e}"
         )
     return difference
 
@@ -269,9 +265,7 @@ def _scale(
     """Return the cost of our forward pass for each count, measured in turn."""
     rule = AssemblyRule(stride=STRIDE, sampling=sampling, out_size=settings.size.out_size)
     works = {
-        str(count): lambda problem=problem: _assemble(
-            (problem.classes, problem.boxes), problem, rule
-        )
+        count: partial(_assemble, (problem.classes, problem.boxes), problem, rule)
         for count, problem in problems.items()
     }
     seconds = alternate(works, settings.method, device_clock(settings.device))
@@ -281,10 +275,8 @@ def _scale(
             sampling=sampling,
             axis=axis,
             count=count,
-            seconds=spread(seconds[str(count)]),
-            of_linear=ratio(
-                seconds[str(count)], [value * count / least for value in seconds[str(least)]]
-            ),
+            seconds=spread(seconds[count]),
+            of_linear=ratio(seconds[count], [value * count / least for value in seconds[least]]),
         )
         for count in problems
     ]

@@ -6,8 +6,10 @@ images, scores are 0 or 1, and what follows the convolutions does not take the t
 in a trained network.
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from fcis.lab.benchmark.timing import Work
@@ -22,7 +24,7 @@ def settle(work: Work) -> None:
         work: runs a model once, which is changed in place.
     """
 
-    def take(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def take(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if isinstance(module, FrozenBatchNorm | nn.BatchNorm2d):
             mean, variance = module.running_mean, module.running_var
             if mean is not None and variance is not None:

@@ -1,6 +1,6 @@
 """Tables as Markdown whose columns line up, and numbers with their units."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -32,7 +32,10 @@ class Table:
             for i in range(len(self.columns))
         ]
         rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-        lines = [_line(row, widths) for row in (self.columns, rule, *self.rows)]
+        lines = []
+        for first, *others in (self.columns, rule, *self.rows):
+            cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+            lines.append(f"| {' | '.join([first.ljust(widths[0]), *cells])} |")
         return "\n".join([self.title, "", *lines])
 
 
@@ -40,12 +43,6 @@ def tabulate(title: str, entries: Iterable[T], columns: Mapping[str, Callable[[T
     """Return a table with a row an entry, and the functions that give its cells by column."""
     rows = tuple(tuple(cell(entry) for cell in columns.values()) for entry in entries)
     return Table(title=title, columns=tuple(columns), rows=rows)
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [row[0].ljust(widths[0])]
-    cells += [entry.rjust(width) for entry, width in zip(row[1:], widths[1:], strict=True)]
-    return f"| {' | '.join(cells)} |"
 
 
 def milliseconds(seconds: float) -> str:

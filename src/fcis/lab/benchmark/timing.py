@@ -6,17 +6,19 @@ counts, with its quartiles. A ratio of two medians would mix rounds.
 """
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 
 Clock = Callable[[], float]
 """Seconds, after all work of the device is done."""
 
 Work = Callable[[], object]
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +61,7 @@ def spread(values: Sequence[float]) -> Spread:
     """
     if not values:
         raise ValueError("values: expected at least one, got none")
-    if len(values) == 1:
-        return Spread(median=values[0], low=values[0], high=values[0])
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
     return Spread(median=median, low=low, high=high)
 
 
@@ -70,7 +70,7 @@ def ratio(values: Sequence[float], others: Sequence[float]) -> Spread:
     return spread([a / b for a, b in zip(values, others, strict=True)])
 
 
-def alternate(works: Mapping[str, Work], method: Method, clock: Clock) -> dict[str, list[float]]:
+def alternate(works: Mapping[K, Work], method: Method, clock: Clock) -> dict[K, list[float]]:
     """Return the seconds that one call of each work takes, a value a round.
 
     Args:
@@ -86,7 +86,7 @@ def alternate(works: Mapping[str, Work], method: Method, clock: Clock) -> dict[s
         # the last call alone: first ones compile, allocate and fill caches
         fits = method.least_seconds / seconds if seconds > 0 else 1
         calls[name] = max(1, math.ceil(fits))
-    found: dict[str, list[float]] = {name: [] for name in works}
+    found: dict[K, list[float]] = {name: [] for name in works}
     for _ in range(method.rounds):
         for name, work in works.items():
             found[name].append(_seconds(work, calls[name], clock))

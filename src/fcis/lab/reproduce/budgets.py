@@ -7,11 +7,13 @@ down, so that a table that was interrupted goes on with the same number.
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from statistics import fmean
+from typing import Literal
 
 from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.lab.benchmark.timing import device_clock
+from fcis.lab.benchmark.timing import Method, alternate, device_clock
 from fcis.lab.benchmark.training import Trainer
 from fcis.lab.journal import Journal
 from fcis.lab.reproduce.rows import TableName
@@ -19,25 +21,18 @@ from fcis.recipe.named import named_recipe
 from fcis.recipe.types import Recipe
 from fcis.training.run import for_dataset
 
-SCENES_STEPS: Mapping[TableName, int] = {
-    "table1": 420,
-    "table2": 220,
-    "table3": 400,
-    "table4": 400,
+STEPS: Mapping[TableName, tuple[int, int]] = {
+    "table1": (420, 300),
+    "table2": (220, 180),
+    "table3": (400, 300),
+    "table4": (400, 380),
 }
-"""Steps of `cpu` on scenes: what the slowest network of a table makes in four minutes on one core.
+"""Steps of `cpu` on scenes, and with `nuclei-cpu`, which has more and smaller objects.
 
-That is naive MNC in Table 1, where InstFCN and R-FCN are two networks with a training each, and
-MNC with five stages in Table 2.
+They are what the slowest network of a table makes in four minutes on one core. That is naive MNC in
+Table 1, where InstFCN and R-FCN are two networks with a training each, and MNC with five stages in
+Table 2.
 """
-
-OTHER_STEPS: Mapping[TableName, int] = {
-    "table1": 300,
-    "table2": 180,
-    "table3": 300,
-    "table4": 380,
-}
-"""The same with `nuclei-cpu`, which has more and smaller objects."""
 
 _STEPS_FILE = "steps.json"
 _CPU_CROP = 192  # px; a step costs about half of what it costs with crops of 256 or 320
@@ -45,20 +40,9 @@ _MEASURED = 5  # steps
 _LEAST_STEPS = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """What `--budget` asks for.
-
-    Attributes:
-        kind: `cpu`, small networks and few steps; `full`, the paper's; `minutes`, small ones.
-        minutes: of each training, for `minutes`.
-    """
-
-    kind: str
-    minutes: float = 0.0
-
-    def __str__(self) -> str:
-        return f"{self.minutes:g}" if self.kind == "minutes" else self.kind
+Budget = float | Literal["cpu", "full"]
+"""What `--budget` asks for: `cpu`, small networks and few steps; `full`, the paper's; else small
+networks, and the minutes of each training."""
 
 
 def read_budget(text: str) -> Budget:
@@ -67,8 +51,8 @@ def read_budget(text: str) -> Budget:
     Raises:
         InputError: something else.
     """
-    if text in ("cpu", "full"):
-        return Budget(kind=text)
+    if text == "cpu" or text == "full":
+        return text
     try:
         minutes = float(text)
     except ValueError:
@@ -77,7 +61,7 @@ def read_budget(text: str) -> Budget:
         raise InputError(
             f"--budget {text}: expected cpu, full, or the minutes of a training, as in 20"
         )
-    return Budget(kind="minutes", minutes=minutes)
+    return minutes
 
 
 def base_recipe(table: TableName, budget: Budget, *, is_scenes: bool) -> Recipe:
@@ -86,15 +70,15 @@ def base_recipe(table: TableName, budget: Budget, *, is_scenes: bool) -> Recipe:
     The release's settings of the paper's tables for `full`; else a small network from scratch,
     that of `scenes` on synthetic scenes and of `nuclei-cpu` on other data, with smaller crops.
     """
-    if budget.kind == "full":
+    if budget == "full":
         base = named_recipe("voc-resnet101" if table == "table1" else "coco-resnet101")
         return with_steps(base, base.training.steps)
     base = named_recipe("scenes" if is_scenes else "nuclei-cpu")
     training = base.training
     change = replace(training.augmentation, crop=_CPU_CROP)
     training = replace(training, augmentation=change)
-    steps = SCENES_STEPS if is_scenes else OTHER_STEPS
-    return with_steps(replace(base, training=training), steps[table])
+    scenes, others = STEPS[table]
+    return with_steps(replace(base, training=training), scenes if is_scenes else others)
 
 
 def with_steps(recipe: Recipe, steps: int) -> Recipe:
@@ -177,10 +161,6 @@ def step_seconds(recipe: Recipe, dataset: Dataset, *, device: str) -> float:
     Raises:
         InputError: a loss is not finite, or an image cannot be read.
     """
-    clock = device_clock(device)
     trainer = Trainer(recipe, dataset, device=device)
-    trainer.step()
-    start = clock()
-    for _ in range(_MEASURED):
-        trainer.step()
-    return (clock() - start) / _MEASURED
+    method = Method(rounds=_MEASURED, least_seconds=0.0)
+    return fmean(alternate({"": trainer.step}, method, device_clock(device))[""])

@@ -70,9 +70,9 @@ def make_table(
         base = with_steps(base, base.training.steps)
     base = with_settings(base, settings)
     plan = make_plan(table, base)
-    if limit.kind == "minutes":
+    if isinstance(limit, float):
         networks = {t.name: t.recipe for t in plan.trainings if t.is_trained}
-        steps = steps_for(networks, sources.train, limit.minutes, journal, device=device, tell=tell)
+        steps = steps_for(networks, sources.train, limit, journal, device=device, tell=tell)
         plan = make_plan(table, with_steps(base, steps))
     count = seeds or (_SCENE_SEEDS if sources.is_scenes else _OTHER_SEEDS)
     job = Job(
@@ -83,7 +83,7 @@ def make_table(
         device=device,
         tell=tell,
     )
-    return finish(job, journal, str(limit))
+    return finish(job, journal, limit if isinstance(limit, str) else f"{limit:g}")
 
 
 def finish(job: Job, journal: Journal, budget: str) -> Results:

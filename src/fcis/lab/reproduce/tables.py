@@ -63,21 +63,17 @@ def notes(results: Results) -> list[str]:
     ]
     if not several:
         lines.append("Another training may differ by more than these intervals say.")
-    lines.append(_of_paper(results))
+    where = "VOC 2012 val" if plan.table == "table1" else "COCO test-dev"
+    lines.append(
+        f"The paper's columns are of {where}, ResNet-101 unless the row says otherwise, on a K40: "
+        "another task, of which the order of the rows and the ratios can be compared."
+    )
     return lines
 
 
 def to_markdown(results: Results) -> str:
     """Return the table and its notes, with a line break at the end."""
     return "\n\n".join([to_table(results).text(), *notes(results)]) + "\n"
-
-
-def _of_paper(results: Results) -> str:
-    where = "VOC 2012 val" if results.plan.table == "table1" else "COCO test-dev"
-    return (
-        f"The paper's columns are of {where}, ResNet-101 unless the row says otherwise, on a K40: "
-        "another task, of which the order of the rows and the ratios can be compared."
-    )
 
 
 def _figure(found: Summary | None) -> str:

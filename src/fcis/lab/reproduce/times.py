@@ -46,9 +46,10 @@ def measure_missing(job: Job, journal: Journal) -> dict[str, Rounds]:
         for row in job.plan.rows
         if row.step_of
     ]
-    wanted = {TEST_SECONDS: ("at test", test_times, fingerprint(tested, _method(job)))}
+    method = [METHOD.rounds, _IMAGES, job.device]
+    wanted = {TEST_SECONDS: ("at test", test_times, fingerprint(tested, method))}
     if stepped:
-        settings = fingerprint(stepped, job.sources.train_name, _method(job))
+        settings = fingerprint(stepped, job.sources.train_name, method)
         wanted[TRAIN_SECONDS] = ("in training", step_times, settings)
     found = {}
     for name, (when, measure, settings) in wanted.items():
@@ -69,18 +70,22 @@ def test_times(job: Job) -> dict[str, list[float]]:
     Raises:
         InputError: an image or weights cannot be read.
     """
-    predictors: dict[object, tuple[str, Predictor]] = {}
-    owner: dict[str, str] = {}
+    firsts: dict[object, Row] = {}
     for row in job.plan.rows:
-        key = (row.networks, row.averaging)
-        if key not in predictors:
-            predictors[key] = (row.name, open_row(job, row, job.seeds[0]))
-        owner[row.name] = predictors[key][0]
-    images = _read(job, next(iter(predictors.values()))[1])
-    works = {name: partial(_detect_all, predictor, images) for name, predictor in
-             predictors.values()}  # fmt: skip
+        firsts.setdefault((row.networks, row.averaging), row)
+    predictors = {kind: open_row(job, row, job.seeds[0]) for kind, row in firsts.items()}
+    images = _read(job, next(iter(predictors.values())))
+
+    def detect_all(predictor: Predictor) -> None:
+        for image in images:
+            predictor.detect([image])
+
+    works = {kind: partial(detect_all, predictor) for kind, predictor in predictors.items()}
     seconds = alternate(works, METHOD, device_clock(job.device))
-    return {name: [s / len(images) for s in seconds[of]] for name, of in owner.items()}
+    return {
+        row.name: [s / len(images) for s in seconds[row.networks, row.averaging]]
+        for row in job.plan.rows
+    }
 
 
 def step_times(job: Job) -> dict[str, list[float]]:
@@ -115,11 +120,6 @@ def operations(job: Job) -> dict[str, int]:
     return found
 
 
-def _detect_all(predictor: Predictor, images: list[Image]) -> None:
-    for image in images:
-        predictor.detect([image])
-
-
 def _read(job: Job, predictor: Predictor) -> list[Image]:
     dataset = job.sources.val.reading(predictor.info.model.image_reading)
     return [record.read() for record in dataset.images[:_IMAGES]]
@@ -130,7 +130,3 @@ def _step_recipe(job: Job, row: Row) -> Recipe:
     # as many as fit would not be the same number for all
     batch = recipe.training.batch or 1
     return replace(recipe, training=replace(recipe.training, batch=batch))
-
-
-def _method(job: Job) -> list[object]:
-    return [METHOD.rounds, _IMAGES, job.device]
