@@ -61,10 +61,8 @@ def work(call: Call) -> None:
         if not outcome.done:
             continue
         figures = json.loads(path.read_text(encoding="utf-8"))
-        readers = {"ops": _of_ops, "inference": _of_inference, "training": _of_training}
-        shown = readers[figures["benchmark"]](figures)
         bars = targets(figures) if name in TARGETS else []
-        call.record(key, figures=figures, shown=shown, bars=bars, seconds=outcome.seconds)
+        call.record(key, figures=figures, shown=shown(figures), bars=bars, seconds=outcome.seconds)
 
 
 def words_of(name: str, *, quick: bool) -> list[str]:
@@ -87,27 +85,24 @@ def targets(figures: dict) -> list[Bar]:
     return [*bars, Bar(name="share of RoIs", wanted=PER_ROI, found=share, at_most=True)]
 
 
-def _of_inference(figures: dict) -> dict[str, float]:
-    shown = {_rate_name(x["batch"]): x["rate"]["median"] for x in figures["throughput"]}
-    shown["share of RoIs"] = figures["share_per_roi"]["median"]
-    shown["network / products"] = figures["products"]["over_bare"]["median"]
-    for entry in figures["peers"]:
-        shown[f"{entry['name']}, batch {entry['batch']}: images/s"] = entry["rate"]["median"]
-    return shown
-
-
-def _of_training(figures: dict) -> dict[str, float]:
-    return {
-        f"{step['recipe']}: images/s": step["images_per_second"]["median"]
-        for step in figures["steps"]
-    }
-
-
-def _of_ops(figures: dict) -> dict[str, float]:
-    return {
-        f"{x['sampling']}, {x['tensor']}, {x['work']}: peer / fcis": x["peer_over_ours"]["median"]
-        for x in figures["comparisons"]
-    }
+def shown(figures: dict) -> dict[str, float]:
+    """Return what the table shows of a benchmark."""
+    if figures["benchmark"] == "ops":
+        return {
+            f"{x['sampling']}, {x['tensor']}, {x['work']}: peer / fcis": x["peer_over_ours"][
+                "median"
+            ]
+            for x in figures["comparisons"]
+        }
+    if figures["benchmark"] == "training":
+        rates = {x["recipe"]: x["images_per_second"]["median"] for x in figures["steps"]}
+        return {f"{recipe}: images/s": rate for recipe, rate in rates.items()}
+    found = {_rate_name(x["batch"]): x["rate"]["median"] for x in figures["throughput"]}
+    found["share of RoIs"] = figures["share_per_roi"]["median"]
+    found["network / products"] = figures["products"]["over_bare"]["median"]
+    for x in figures["peers"]:
+        found[f"{x['name']}, batch {x['batch']}: images/s"] = x["rate"]["median"]
+    return found
 
 
 def _rate_name(batch: int) -> str:

@@ -190,10 +190,17 @@ def run(
     return 1 if call.failed else LEFT_OVER if call.left_over else 0
 
 
-def options_of(
-    script: str, doc: str, add: Callable[[argparse.ArgumentParser], None] | None
-) -> argparse.ArgumentParser:
-    """Return the parser of a script's command line; `add` adds options of its own."""
+def open_call(
+    script: str,
+    doc: str,
+    add: Callable[[argparse.ArgumentParser], None] | None,
+    arguments: Sequence[str] | None,
+) -> Call:
+    """Return a call as its command line wants it, with the state that travelled restored.
+
+    Raises:
+        InputError: an option makes no sense, or results are damaged.
+    """
     parser = Parser(prog=f"gpu/{script}.py", description=doc.partition("\n")[0])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument(
@@ -219,21 +226,7 @@ def options_of(
     )
     if add is not None:
         add(parser)
-    return parser
-
-
-def open_call(
-    script: str,
-    doc: str,
-    add: Callable[[argparse.ArgumentParser], None] | None = None,
-    arguments: Sequence[str] | None = None,
-) -> Call:
-    """Return a call as its command line wants it, with the state that travelled restored.
-
-    Raises:
-        InputError: an option makes no sense, or results are damaged.
-    """
-    options = options_of(script, doc, add).parse_args(arguments)
+    options = parser.parse_args(arguments)
     if options.seconds <= 0:
         raise InputError(f"--seconds {options.seconds:g}: expected a number above 0")
     if options.quick and options.results is None:

@@ -13,33 +13,25 @@ from PIL import Image
 
 from fcis.data.dataset import Dataset
 from fcis.data.source import open_dataset
-from fcis.evaluation.mistakes import find_mistakes
-from fcis.evaluation.records import read_evaluation_set
 from fcis.imaging.drawing import contact_sheet
 from fcis.imaging.instances import Instances
-from fcis.inference.evaluate_dataset import dataset_ids
+from fcis.inference.evaluate_dataset import evaluate_predictor
 from fcis.inference.load_predictor import load_any
 from fcis.inference.predictor import Predictor
 
 SIDE = 384  # px of a picture, its longer side
 
 
-def correct(predictor: Predictor, dataset: Dataset, index: int, found: Instances) -> float:
-    """Return the share of what is annotated or found in an image that is right, at IoU 0.5."""
-    single = replace(dataset, images=dataset.images[index : index + 1])
-    truth = single.to_coco()
-    ids = (0, *dataset_ids(predictor.info, dataset))
-    told = replace(found, category_ids=ids).to_coco(truth["images"][0]["id"])
-    thresholds = {ids[label]: s for label, s in enumerate(predictor.info.threshold_of()) if label}
-    mistakes = find_mistakes(read_evaluation_set(truth, told), thresholds).to_json()
-    return float(mistakes["correct"] or 0.0)
+def extremes(predictor: Predictor, dataset: Dataset, count: int) -> list[Instances]:
+    """Return the instances of half as many images in which most is right, and then least.
 
-
-def extremes(
-    predictor: Predictor, dataset: Dataset, found: list[Instances], count: int
-) -> list[Instances]:
-    """Return the instances of half as many images in which most is right, and then least."""
-    shares = [correct(predictor, dataset, i, one) for i, one in enumerate(found)]
+    What is right is the share of all that is annotated or found, at IoU 0.5.
+    """
+    found, shares = list[Instances](), list[float]()
+    for record in dataset.images:
+        single = replace(dataset, images=(record,))
+        report, _ = evaluate_predictor(predictor, single, watch=found.append)
+        shares.append(report.dsb["0.50"] or 0.0)
     order = sorted(range(len(found)), key=lambda i: -shares[i])
     chosen = order[: count // 2] + order[len(order) - (count - count // 2) :]
     for i in chosen:
@@ -52,7 +44,7 @@ def pictures(weights: str, address: str, options: argparse.Namespace) -> list[Im
     predictor = load_any(weights, device="cpu")
     dataset = open_dataset(address)
     if options.extremes:
-        found = extremes(predictor, dataset, list(predictor.detect_dataset(dataset)), options.count)
+        found = extremes(predictor, dataset, options.count)
     else:
         found = predictor.detect_dataset(dataset.first(options.count))
     drawn = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,7 @@ def run_inference(
     own = list[Throughput]()
     for batch in settings.batches:
         tell(f"{batch} image(s) at a time")
-        own += _compare({name: predictor}, None, image, batch, settings)
+        own += _compare(name, predictor, None, image, batch, settings)
     peers = measure_peers(predictor, name, image, settings, tell) if settings.peer else []
     sides = _sides(image, predictor.model.recipe)
     assembly, per_roi = stages.share(*ASSEMBLY), stages.share(*PER_ROI)
@@ -275,31 +276,27 @@ def measure_peers(
     found: list[Throughput] = []
     for batch in settings.batches:
         tell(f"Mask R-CNN, {batch} image(s) at a time")
-        found += _compare({label: ours}, peer, image, batch, settings)
+        found += _compare(label, ours, peer, image, batch, settings)
     return found
 
 
 def _compare(
-    predictors: dict[str, Predictor],
+    first: str,
+    predictor: Predictor,
     peer: MaskRCNNPeer | None,
     image: Image8,
     batch: int,
     settings: InferenceSettings,
 ) -> list[Throughput]:
-    """Return the throughput of networks that take turns, for one batch size."""
-    images = [image] * batch
-    works: dict[str, Work] = {}
-    detections: dict[str, int] = {}
-    for name, predictor in predictors.items():
-        works[name] = lambda predictor=predictor: predictor.detect(images)
-        detections[name] = len(predictor.detect([image])[0])
+    """Return the throughput of a network, and of its peer in turn, for one batch size."""
+    works: dict[str, Work] = {first: partial(predictor.detect, [image] * batch)}
+    detections = {first: len(predictor.detect([image])[0])}
     if peer is not None:
         for threshold in dict.fromkeys((peer.usual_threshold, peer.full_threshold)):
             name = f"Mask R-CNN, scores from {threshold:.2g}"
-            works[name] = lambda threshold=threshold: peer.detect(batch, threshold)
+            works[name] = partial(peer.detect, batch, threshold)
             detections[name] = peer.detections(threshold)
     seconds = alternate(works, settings.method, device_clock(settings.device))
-    first = next(iter(works))
     return [
         Throughput(
             name=name,

@@ -58,10 +58,6 @@ class Job:
         """Return the folder of a training."""
         return self.folder / f"{name}-{seed}"
 
-    def weights(self, row: Row, seed: int) -> list[Path]:
-        """Return the weights of a row."""
-        return [self.run_folder(name, seed) / BEST for name in row.networks]
-
     def detections(self, row: Row, seed: int) -> Path:
         """Return where the detections of a row are kept."""
         return self.folder / DETECTIONS / f"{row.name}-{seed}.json"
@@ -180,7 +176,8 @@ def open_row(job: Job, row: Row, seed: int) -> Predictor:
     Raises:
         InputError: the weights of a network cannot be read.
     """
-    return load_any(job.weights(row, seed), device=job.device, averaging=row.averaging)
+    weights = [job.run_folder(name, seed) / BEST for name in row.networks]
+    return load_any(weights, device=job.device, averaging=row.averaging)
 
 
 def read_detections(job: Job, row: Row, seed: int) -> list[CocoDetection]:
