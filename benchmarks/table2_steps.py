@@ -17,8 +17,8 @@ from pathlib import Path
 from records import add_record
 
 from fcis.data.formats.coco import read_coco
-from fcis.lab.benchmark.timing import Method, alternate, device_clock, ratio
-from fcis.lab.benchmark.training import Trainer
+from fcis.lab.benchmark.timing import Method, ratio
+from fcis.lab.benchmark.training import step_seconds
 from fcis.recipe.baselines import mnc
 from fcis.recipe.reading import read_recipe, with_settings
 from fcis.recipe.types import Recipe
@@ -55,12 +55,8 @@ def main() -> None:
     dataset = read_coco(options.data)
     one_image = ("training.batch=1", "training.workers=0", 'backbone.pretrained=""')
     base = read_recipe(options.recipe, one_image)
-    trainers = {
-        name: Trainer(for_dataset(recipe_of(name, base), dataset), dataset, device=options.device)
-        for name in options.names
-    }
-    works = {name: trainer.step for name, trainer in trainers.items()}
-    seconds = alternate(works, Method(rounds=options.steps), device_clock(options.device))
+    recipes = {name: for_dataset(recipe_of(name, base), dataset) for name in options.names}
+    seconds = step_seconds(recipes, dataset, options.device, Method(rounds=options.steps))
     first = seconds[options.names[0]]
     figures = {
         "recipe": options.recipe,

@@ -74,7 +74,12 @@ def test_an_interruption_leaves_everything_to_go_on_with(fcis, tmp_path, quick, 
 @pytest.mark.slow
 def test_minutes_are_measured_once(fcis, tmp_path, quick, monkeypatch):
     asked = []
-    monkeypatch.setattr(budgets, "step_seconds", lambda *a, **o: asked.append(1) or 15.0)
+
+    def seconds(recipes, *more):
+        asked.extend(recipes)
+        return {name: [15.0] for name in recipes}
+
+    monkeypatch.setattr(budgets, "step_seconds", seconds)
     words = smallest("table3", tmp_path, "--budget", "0.5")
     for _ in range(2):
         code, out, err = fcis(*words)

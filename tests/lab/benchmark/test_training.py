@@ -80,6 +80,26 @@ def test_a_loss_that_is_not_finite_is_reported(recipe, dataset, clock):
         trainer.step()
 
 
+def test_steps_are_measured_in_turn_by_the_devices_clock(recipe, dataset, monkeypatch):
+    made = []
+
+    class Counted:
+        def __init__(self, recipe, dataset, *, device):
+            assert device == "cpu"
+            self.name = recipe.name
+
+        def step(self):
+            made.append(self.name)
+
+    monkeypatch.setattr(training, "Trainer", Counted)
+    monkeypatch.setattr(training, "device_clock", lambda device: lambda: 0.25 * len(made))
+    recipes = {"a": recipe, "b": replace(recipe, name="other")}
+    method = Method(rounds=2, least_seconds=0.0)
+    found = training.step_seconds(recipes, dataset, "cpu", method)
+    assert found == {"a": [0.25, 0.25], "b": [0.25, 0.25]}
+    assert made == 3 * ["tiny", "other"], "one to warm up, two measured"
+
+
 def test_measured():
     base = named_recipe("tiny")
     assert measured(base, batch=None, workers=None) == base

@@ -10,14 +10,12 @@ from fcis.lab.reproduce.budgets import (
     STEPS,
     base_recipe,
     read_budget,
-    step_seconds,
     steps_for,
     with_steps,
 )
 from fcis.lab.reproduce.rows import TABLES
 from fcis.lab.reproduce.running import open_journal
 from fcis.recipe.named import coco_resnet101, named_recipe, voc_resnet101
-from fcis.training.run import for_dataset
 
 
 @pytest.mark.parametrize(
@@ -71,9 +69,10 @@ def stepping(monkeypatch):
     """Steps that seem to take as long as the recipe's name says."""
     asked = []
 
-    def seconds(recipe, dataset, *, device):
-        asked.append(recipe.name)
-        return float(recipe.name)
+    def seconds(recipes, dataset, device, method):
+        assert method.rounds == 5
+        asked.extend(recipe.name for recipe in recipes.values())
+        return {name: [float(recipe.name)] * 5 for name, recipe in recipes.items()}
 
     monkeypatch.setattr(budgets, "step_seconds", seconds)
     return asked
@@ -87,7 +86,7 @@ def steps_of(tiny, sources, folder, said, minutes=2.0):
 
 def test_minutes_become_steps_of_the_slowest_once(tiny, sources, tmp_path, said, stepping):
     assert steps_of(tiny, sources, tmp_path, said) == 75  # 120 s / 1.6 s
-    assert stepping == ["0.5", "1.6"] and len(said) == 2
+    assert stepping == ["0.5", "1.6"] and said == ["measuring 5 steps of 0.5, 1.6"]
     (line,) = open_journal(tmp_path).lines
     assert line["step_seconds"] == {"0.5": 0.5, "1.6": 1.6}
     assert steps_of(tiny, sources, tmp_path, said) == 75
@@ -102,19 +101,3 @@ def test_another_budget_is_refused(tiny, sources, tmp_path, said, stepping):
     steps_of(tiny, sources, tmp_path, said)
     with pytest.raises(InputError, match="was made with another recipe, budget or data"):
         steps_of(tiny, sources, tmp_path, said, minutes=3.0)
-
-
-def test_steps_are_measured_by_the_devices_clock(tiny, sources, monkeypatch):
-    made = []
-
-    class Counted:
-        def __init__(self, recipe, dataset, *, device):
-            assert device == "cpu"
-
-        def step(self):
-            made.append(1)
-
-    monkeypatch.setattr(budgets, "Trainer", Counted)
-    monkeypatch.setattr(budgets, "device_clock", lambda device: lambda: 0.25 * len(made))
-    assert step_seconds(for_dataset(tiny, sources.train), sources.train, device="cpu") == 0.25
-    assert len(made) == 6, "one to warm up, five measured"

@@ -9,8 +9,7 @@ from scipy import stats
 
 from fcis.lab.environment import environment
 from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS
-from fcis.lab.reproduce.results import Results, make_entries, read_values, sample_images
-from fcis.lab.reproduce.running import open_journal
+from fcis.lab.reproduce.results import Results, make_entries, sample_images
 
 METRIC = "mAP_r@0.5"
 
@@ -87,18 +86,6 @@ def test_results_become_json(plan):
     assert row["over_seeds"][METRIC]["difference"] == pytest.approx(-0.875 / 3)
     assert row["over_images"][METRIC]["over"] == "images"
     assert data["rows"][1]["over_images"] == {}
-
-
-def test_values_come_from_the_journal(job):
-    journal = open_journal(job.folder)
-    for row in job.plan.rows:
-        for seed, value in ((0, 0.25), (1, None)):
-            facts = {"settings": job.row_settings(row, seed), "figures": {METRIC: value}}
-            journal.add({"kind": "row", "name": row.name, "seed": seed} | facts)
-    assert read_values(job, journal) == {
-        "fcis-k1": {METRIC: [0.25, 0.0]},
-        "fcis": {METRIC: [0.25, 0.0]},
-    }
 
 
 def test_samples_of_what_was_detected(job, said):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fcis.core.errors import InputError
+from fcis.core.output_files import write_text
 from fcis.inference.test_time.ensemble import Averaging
 from fcis.lab.reproduce import running
 from fcis.lab.reproduce.running import (
@@ -115,6 +116,20 @@ def test_every_row_is_evaluated_once(job, trained, opened):
     assert opened == [["fcis-k1-0"], ["fcis-0"], ["fcis-k1-1"], ["fcis-1"]]
     found = read_detections(job, job.plan.rows[1], 0)
     assert {d["image_id"] for d in found} <= {1, 2} and all(d["score"] > 0 for d in found)
+
+
+def test_values_come_from_the_journal(job, opened):
+    journal, metric = open_journal(job.folder), "mAP_r@0.5"
+    for row in job.plan.rows:
+        for seed, value in ((0, 0.25), (1, None)):
+            facts = {"settings": job.row_settings(row, seed), "figures": {metric: value}}
+            journal.add({"kind": "row", "name": row.name, "seed": seed} | facts)
+            write_text(job.detections(row, seed), "[]")
+    assert evaluate_missing(job, journal) == {
+        "fcis-k1": {metric: [0.25, 0.0]},
+        "fcis": {metric: [0.25, 0.0]},
+    }
+    assert not opened
 
 
 def test_an_ensemble_is_made_of_networks_of_one_seed(job, trained, opened):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from fcis.lab.benchmark import training
 from fcis.lab.benchmark.products import system_operations
 from fcis.lab.benchmark.timing import Method
 from fcis.lab.reproduce import times
@@ -72,17 +73,21 @@ def test_the_time_of_a_step_is_that_of_its_images(ready, monkeypatch):
     made = []
 
     class Steps:
-        images = 4
-
         def __init__(self, recipe, dataset, *, device):
             self.name = recipe.name
 
         def step(self):
             made.append(self.name)
 
-    monkeypatch.setattr(times, "Trainer", Steps)
-    monkeypatch.setattr(times, "device_clock", lambda device: lambda: 2.0 * len(made))
-    assert step_times(ready) == {"fcis-k1": [0.5, 0.5], "fcis": [0.5, 0.5]}
+    monkeypatch.setattr(training, "Trainer", Steps)
+    monkeypatch.setattr(training, "device_clock", lambda device: lambda: 2.0 * len(made))
+    four = {"batch": 2, "accumulate": 2}
+    trainings = tuple(
+        replace(t, recipe=replace(t.recipe, training=replace(t.recipe.training, **four)))
+        for t in ready.plan.trainings
+    )
+    job = replace(ready, plan=replace(ready.plan, trainings=trainings))
+    assert step_times(job) == {"fcis-k1": [0.5, 0.5], "fcis": [0.5, 0.5]}
     assert made == 3 * ["k1", "tiny"]
 
 
@@ -111,8 +116,8 @@ def test_operations_are_those_of_the_first_image(job, tiny):
     mnc = replace(job.plan.trainings[0], recipe=replace(tiny, model=model))
     plan = replace(job.plan, trainings=(mnc, job.plan.trainings[1]), with_operations=True)
     found = operations(replace(job, plan=plan))
-    for training, row in zip(plan.trainings, plan.rows, strict=True):
-        recipe = for_dataset(training.recipe, job.sources.train).model
+    for one, row in zip(plan.trainings, plan.rows, strict=True):
+        recipe = for_dataset(one.recipe, job.sources.train).model
         known = system_operations(recipe, (64, 96), rois=recipe.rpn.post_nms)
         assert found[row.name] == known > 0
     assert found["fcis-k1"] > found["fcis"], "the network of each RoI"

@@ -1,6 +1,6 @@
 """`fcis benchmark training`: one optimiser step, stage by stage."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from fcis.lab.benchmark.networks import settle_on
 from fcis.lab.benchmark.report import OTHER, Report, StageTimes, stage_times
 from fcis.lab.benchmark.stopwatch import Stopwatch, Watched, watching
 from fcis.lab.benchmark.table import Table, byte_count, number, tabulate
-from fcis.lab.benchmark.timing import Method, Spread, device_clock, spread
+from fcis.lab.benchmark.timing import K, Method, Spread, alternate, device_clock, spread
 from fcis.model.baselines.mnc import MNC
 from fcis.model.build import build_model
 from fcis.recipe.types import Recipe
@@ -125,6 +125,19 @@ class Trainer:
     def _batches(self) -> tuple[TrainingBatch, ...]:
         kind = torch.float64 if self.recipe.training.precision == "float64" else torch.float32
         return tuple(b.to(self._device).of_type(kind) for b in next(self._loader))
+
+
+def step_seconds(
+    recipes: Mapping[K, Recipe], dataset: Dataset, device: str, method: Method
+) -> dict[K, list[float]]:
+    """Return the seconds of a step of each of several recipes in turn, a value a round.
+
+    Raises:
+        InputError: the dataset has no object, an image cannot be read, or a loss is not finite.
+    """
+    trainers = {key: Trainer(recipe, dataset, device=device) for key, recipe in recipes.items()}
+    works = {key: trainer.step for key, trainer in trainers.items()}
+    return alternate(works, method, device_clock(device))
 
 
 def run_training(

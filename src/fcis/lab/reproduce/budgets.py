@@ -13,8 +13,8 @@ from typing import Literal
 
 from fcis.core.errors import InputError
 from fcis.data.dataset import Dataset
-from fcis.lab.benchmark.timing import Method, alternate, device_clock
-from fcis.lab.benchmark.training import Trainer
+from fcis.lab.benchmark.timing import Method
+from fcis.lab.benchmark.training import step_seconds
 from fcis.lab.journal import Journal
 from fcis.lab.reproduce.rows import TableName
 from fcis.recipe.named import named_recipe
@@ -36,7 +36,7 @@ Table 2.
 
 _STEPS_FILE = "steps.json"
 _CPU_CROP = 192  # px; a step costs about half of what it costs with crops of 256 or 320
-_MEASURED = 5  # steps
+METHOD = Method(rounds=5, least_seconds=0.0)
 _LEAST_STEPS = 2
 
 
@@ -131,10 +131,10 @@ def steps_for(
         _take_over(journal, key)
     line = journal.find(key, f"{minutes:g} minutes")
     if line is None:
-        seconds = {}
-        for name, recipe in recipes.items():
-            tell(f"measuring {_MEASURED} steps of {name}")
-            seconds[name] = step_seconds(for_dataset(recipe, dataset), dataset, device=device)
+        tell(f"measuring {METHOD.rounds} steps of {', '.join(recipes)}")
+        ready = {name: for_dataset(recipe, dataset) for name, recipe in recipes.items()}
+        found = step_seconds(ready, dataset, device, METHOD)
+        seconds = {name: fmean(values) for name, values in found.items()}
         steps = max(_LEAST_STEPS, int(60 * minutes / max(seconds.values())))
         facts = {"settings": f"{minutes:g} minutes", "steps": steps, "step_seconds": seconds}
         line = journal.add(key | facts)
@@ -153,14 +153,3 @@ def _take_over(journal: Journal, key: Mapping[str, object]) -> None:
         raise InputError(f"{path}: damaged; delete it, or choose another --out") from None
     facts = {"settings": f"{known:g} minutes", "steps": steps, "step_seconds": seconds}
     journal.add({**key, **facts})
-
-
-def step_seconds(recipe: Recipe, dataset: Dataset, *, device: str) -> float:
-    """Return the mean time of a training step after the first one.
-
-    Raises:
-        InputError: a loss is not finite, or an image cannot be read.
-    """
-    trainer = Trainer(recipe, dataset, device=device)
-    method = Method(rounds=_MEASURED, least_seconds=0.0)
-    return fmean(alternate({"": trainer.step}, method, device_clock(device))[""])

@@ -11,7 +11,7 @@ from fcis.lab.environment import environment
 from fcis.lab.journal import Journal
 from fcis.lab.reproduce.budgets import base_recipe, read_budget, steps_for, with_steps
 from fcis.lab.reproduce.figures import draw
-from fcis.lab.reproduce.results import Results, make_entries, read_values, sample_images
+from fcis.lab.reproduce.results import Results, make_entries, sample_images
 from fcis.lab.reproduce.rows import TableName
 from fcis.lab.reproduce.running import Job, evaluate_missing, open_journal, train_missing
 from fcis.lab.reproduce.sources import open_sources
@@ -100,9 +100,9 @@ def finish(job: Job, journal: Journal, budget: str) -> Results:
     """
     try:
         train_missing(job, journal)
-        evaluate_missing(job, journal)
+        values = evaluate_missing(job, journal)
         times = measure_missing(job, journal)
-        values, samples = read_values(job, journal), sample_images(job)
+        samples = sample_images(job)
     except KeyboardInterrupt:
         job.tell(f"what is done is in {job.folder}; the same command goes on from there")
         raise

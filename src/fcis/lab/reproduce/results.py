@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from fcis.lab.benchmark.timing import Spread, ratio, spread
 from fcis.lab.environment import Environment
-from fcis.lab.journal import Journal
 from fcis.lab.reproduce.outcomes import match
 from fcis.lab.reproduce.paper import PAPER
 from fcis.lab.reproduce.rows import Plan
@@ -105,21 +104,6 @@ class Results:
         }
 
 
-def read_values(job: Job, journal: Journal) -> dict[str, dict[str, list[float]]]:
-    """Return the figures of all evaluated rows; without ground truth a figure is 0."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for row in job.plan.rows:
-        if not row.has_figures:
-            continue
-        found[row.name] = {metric: [] for metric in job.plan.metrics}
-        for seed in job.seeds:
-            key = {"kind": "row", "name": row.name, "seed": seed}
-            line = journal.find(key, job.row_settings(row, seed)) or {"figures": {}}
-            for metric, values in found[row.name].items():
-                values.append(line["figures"].get(metric) or 0.0)
-    return found
-
-
 def sample_images(job: Job) -> dict[str, dict[str, Float[np.ndarray, " draw"]]]:
     """Return, by row and compared metric, the figures on samples of the validation images.
 
@@ -153,7 +137,7 @@ def make_entries(
 
     Args:
         plan: of the table.
-        values: what `read_values` returned.
+        values: what `evaluate_missing` returned.
         samples: what `sample_images` returned.
         times: seconds by column and row, a value a round.
         operations: by row.

@@ -140,8 +140,11 @@ def train_missing(job: Job, journal: Journal) -> None:
         known[place] = job.keep(journal, training, seed, steps=result.steps, seconds=seconds)
 
 
-def evaluate_missing(job: Job, journal: Journal) -> None:
+def evaluate_missing(job: Job, journal: Journal) -> dict[str, dict[str, list[float]]]:
     """Evaluate each row that is not finished, and keep its detections.
+
+    Returns:
+        Row, metric of the table, a value a seed in 0..1; without ground truth a figure is 0.
 
     Raises:
         InputError: a line belongs to other settings, an image or weights cannot be read, or
@@ -149,19 +152,24 @@ def evaluate_missing(job: Job, journal: Journal) -> None:
         KeyboardInterrupt: the user stopped; the same call goes on.
     """
     rows = [(seed, r) for seed in job.seeds for r in job.plan.rows if r.has_figures]
+    values = {row.name: {metric: [] for metric in job.plan.metrics} for _, row in rows}
     for place, (seed, row) in enumerate(rows):
         settings, path = job.row_settings(row, seed), job.detections(row, seed)
         key = {"kind": "row", "name": row.name, "seed": seed}
-        if journal.find(key, settings) is not None and path.is_file():
-            continue
-        job.tell(
-            f"{job.plan.table}: evaluation {place + 1} of {len(rows)}, {row.name} with seed {seed}"
-        )
-        report, found = evaluate_predictor(open_row(job, row, seed), job.sources.val)
-        make_folder(path.parent)
-        write_text(path, json.dumps(found))
-        figures = figures_by_name(report.to_json())
-        journal.add(key | {"settings": settings, "figures": figures, "finished": _now()})
+        line = journal.find(key, settings)
+        if line is None or not path.is_file():
+            job.tell(
+                f"{job.plan.table}: evaluation {place + 1} of {len(rows)}, {row.name} with seed "
+                f"{seed}"
+            )
+            report, found = evaluate_predictor(open_row(job, row, seed), job.sources.val)
+            make_folder(path.parent)
+            write_text(path, json.dumps(found))
+            facts = {"figures": figures_by_name(report.to_json()), "finished": _now()}
+            line = journal.add(key | {"settings": settings} | facts)
+        for metric, found in values[row.name].items():
+            found.append(line["figures"].get(metric) or 0.0)
+    return values
 
 
 def figures_by_name(report: Mapping[str, Any]) -> dict[str, float | None]:

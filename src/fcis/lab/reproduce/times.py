@@ -15,7 +15,7 @@ from fcis.inference.predictor import Predictor
 from fcis.inference.preprocess import plan_resize
 from fcis.lab.benchmark.products import system_operations
 from fcis.lab.benchmark.timing import Method, alternate, device_clock
-from fcis.lab.benchmark.training import Trainer
+from fcis.lab.benchmark.training import step_seconds
 from fcis.lab.journal import Journal, fingerprint
 from fcis.lab.reproduce.paper import TEST_SECONDS, TRAIN_SECONDS
 from fcis.lab.reproduce.rows import Row
@@ -94,14 +94,10 @@ def step_times(job: Job) -> dict[str, list[float]]:
     Raises:
         InputError: an image cannot be read, or a loss is not finite.
     """
-    trainers = {
-        row.name: Trainer(_step_recipe(job, row), job.sources.train, device=job.device)
-        for row in job.plan.rows
-        if row.step_of
-    }
-    works = {name: trainer.step for name, trainer in trainers.items()}
-    seconds = alternate(works, METHOD, device_clock(job.device))
-    return {name: [s / trainers[name].images for s in seconds[name]] for name in trainers}
+    recipes = {row.name: _step_recipe(job, row) for row in job.plan.rows if row.step_of}
+    seconds = step_seconds(recipes, job.sources.train, job.device, METHOD)
+    images = {name: r.training.batch * r.training.accumulate for name, r in recipes.items()}
+    return {name: [s / images[name] for s in found] for name, found in seconds.items()}
 
 
 def operations(job: Job) -> dict[str, int]:
