@@ -8,6 +8,9 @@ the command then still has to do is to evaluate, to measure times and to compare
 import argparse
 import json
 import os
+import sys
+from pathlib import Path
+from typing import NoReturn
 
 from common import Call, run, tell
 from processes import fcis_job
@@ -15,7 +18,7 @@ from trainings import Run, add_training, changes, suffix, train_all
 
 from fcis.core.output_files import write_json
 from fcis.lab.reproduce.budgets import with_steps
-from fcis.lab.reproduce.rows import TableName
+from fcis.lab.reproduce.rows import TABLES, TableName
 from fcis.lab.reproduce.running import Job, open_journal
 from fcis.lab.reproduce.sources import open_sources
 from fcis.lab.reproduce.table_plans import make_plan
@@ -34,9 +37,11 @@ _EVALUATION = 40.0
 """Seconds below which the last part is not begun."""
 
 
-def run_table(script: str, table: TableName, doc: str) -> int:
-    """Run the script of a table, and return its exit code."""
-    return run(script, doc, lambda call: make_table(call, table), add=add_table, has_state=True)
+def run_table(file: str, doc: str) -> NoReturn:
+    """Run the script of a table, which its name ends in, and exit."""
+    script = Path(file).stem
+    table = next(name for name in TABLES if script.endswith(name))
+    sys.exit(run(script, doc, lambda call: make_table(call, table), add=add_table, has_state=True))
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
