@@ -15,7 +15,6 @@ from common import GPU, ROOT, Call, run
 from processes import Job
 from results import Bar, Key
 
-SCRIPT = "10-tests"
 _MARK = "mark.gpu"
 _SANITIZER = "compute-sanitizer"
 _SANITIZER_SECONDS = 150
@@ -122,4 +121,4 @@ def _kernel_job(call: Call, name: str, *, small: bool) -> tuple[Job, Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(SCRIPT, __doc__, work))
+    sys.exit(run(__file__, __doc__, work))

@@ -12,7 +12,6 @@ from common import Call, run
 from processes import fcis_job
 from results import Bar
 
-SCRIPT = "20-bench"
 PER_ROI = 0.05
 IMAGES_A_SECOND = {1: 100.0, 8: 300.0}  # by batch, in bfloat16
 _BIG = "inference --recipe coco-resnet101 --batch 1 --batch 8"
@@ -110,4 +109,4 @@ def _rate_name(batch: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(SCRIPT, __doc__, work, add=add))
+    sys.exit(run(__file__, __doc__, work, add=add))

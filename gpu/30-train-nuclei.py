@@ -12,7 +12,6 @@ from trainings import add_training, judge_all, make_run
 
 from fcis.recipe.named import named_recipe
 
-SCRIPT = "30-train-nuclei"
 BARS = {"AP50": 0.91, "AP": 0.68, "AP75": 0.76, "dsb@0.50": 0.88}
 SEEDS = 3
 
@@ -34,4 +33,4 @@ def work(call: Call) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(SCRIPT, __doc__, work, add=add_training, has_state=True))
+    sys.exit(run(__file__, __doc__, work, add=add_training, has_state=True))

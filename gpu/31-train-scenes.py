@@ -11,7 +11,6 @@ from trainings import add_training, changes, judge_all, make_run
 
 from fcis.lab.journal import Line
 
-SCRIPT = "31-train-scenes"
 FULL, INVARIANT = "scenes", "scenes-fcis-k1"
 STEPS = 10_000
 STRICT, BELOW = "mAP_r@0.7", 0.10
@@ -51,4 +50,4 @@ def _compare(call: Call, pair: list[Line | None], more: dict[str, str | int]) ->
 
 
 if __name__ == "__main__":
-    sys.exit(run(SCRIPT, __doc__, work, add=add_training, has_state=True))
+    sys.exit(run(__file__, __doc__, work, add=add_training, has_state=True))

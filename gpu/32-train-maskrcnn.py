@@ -16,7 +16,6 @@ from fcis.lab.journal import Journal
 from fcis.lab.reproduce.running import figures_by_name
 from fcis.recipe.named import named_recipe
 
-SCRIPT = "32-train-maskrcnn"
 TRAINER = ROOT / "benchmarks" / "maskrcnn_nuclei.py"
 RECORD, LINES = "record", "maskrcnn-nuclei.jsonl"
 """Folder, in that of a run, of what it records, and the file there."""
@@ -66,4 +65,4 @@ def _job(call: Call, epochs: float, seed: int) -> Job:
 
 
 if __name__ == "__main__":
-    sys.exit(run(SCRIPT, __doc__, work, add=add_counts, has_state=True))
+    sys.exit(run(__file__, __doc__, work, add=add_counts, has_state=True))

@@ -154,7 +154,7 @@ class Call:
 
 
 def run(
-    script: str,
+    file: str,
     doc: str,
     work: Callable[[Call], None],
     *,
@@ -165,7 +165,7 @@ def run(
     """Do what is missing, print a table, leave results and state for the way home.
 
     Args:
-        script: its name.
+        file: of the script, whose name is that of its results.
         doc: its description; the first line is the help.
         work: what it does.
         add: adds options of its own.
@@ -175,6 +175,7 @@ def run(
     Returns:
         The exit code: 0 all is done, 1 a command failed, 2 bad input, 3 the time was up.
     """
+    script = Path(file).stem
     try:
         call = open_call(script, doc, add, arguments)
         try:

@@ -39,9 +39,8 @@ _EVALUATION = 40.0
 
 def run_table(file: str, doc: str) -> NoReturn:
     """Run the script of a table, which its name ends in, and exit."""
-    script = Path(file).stem
-    table = next(name for name in TABLES if script.endswith(name))
-    sys.exit(run(script, doc, lambda call: make_table(call, table), add=add_table, has_state=True))
+    table = next(name for name in TABLES if Path(file).stem.endswith(name))
+    sys.exit(run(file, doc, lambda call: make_table(call, table), add=add_table, has_state=True))
 
 
 def add_table(parser: argparse.ArgumentParser) -> None:
