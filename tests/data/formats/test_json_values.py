@@ -22,3 +22,11 @@ def test_lists():
 
 def test_long_values():
     assert short("a") == "'a'" and len(short("a" * 50)) == 40
+
+
+def test_short_texts_of_endless_values():
+    value: list = []
+    for _ in range(40):
+        value = [value] * 40
+    assert short(value).endswith("...") and len(short(value)) == 40
+    assert short(1 << 20_000) == "int"

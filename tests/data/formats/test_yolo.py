@@ -158,3 +158,39 @@ def test_outlines_without_a_pixel_are_left_out_with_a_warning(root):
 def test_rounding_may_pass_the_border(root):
     data = read_yolo(root(labels="0 -0.001 0 1.002 0 1.002 1 -0.001 1"), "train")
     assert data.images[0].annotations[0].box == (0, 0, 20, 10)
+
+
+NAMES = "train: images/train\nnames: [cell]\n"
+BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
+)
+MERGED = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{i}: &a{i} {{<<: [{','.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NAMES + "extra: 2001-99-99",
+        NAMES + "extra: !!timestamp z",
+        NAMES + "extra: !!int abc",
+        NAMES + "extra: !!bool maybe",
+        NAMES + "extra: " + "[" * 3000,
+        BOMB + "train: images/train\nnames: *a8",
+        BOMB + "train: images/train\nnames: [*a8]",
+        BOMB + "train: *a8\nnames: [cell]",
+        BOMB + "train: [*a8]\nnames: [cell]",
+        BOMB + "path: *a8\ntrain: images/train\nnames: [cell]",
+        MERGED + NAMES,
+        f"train: images/train\nnames: [0x{'f' * 5000}]",
+        f"train: images/train\nnames: {{0x{'f' * 5000}: cell}}",
+        f"train: 0x{'f' * 5000}\nnames: [cell]",
+        f"train: {'y' * 300}\nnames: [cell]",
+        f"path: {'y' * 300}\ntrain: nowhere\nnames: [cell]",
+    ],
+)
+def test_hostile_yaml_is_one_short_line(root, text):
+    with pytest.raises(InputError, match=r"data\.yaml: .*; ") as caught:
+        read_yolo(root(text), None)
+    assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)

@@ -1,9 +1,15 @@
 """Values as JSON holds them: what can stand for a number or an id."""
 
+from reprlib import Repr
 from typing import TypeGuard
 
 from fcis.core.coco_types import ImageId
 from fcis.data.checks.limits import LARGEST_NUMBER
+
+# a collection that holds another one many times, and so on, would be too long to be written
+_BRIEF = Repr()
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict = 4, 12, 12
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
 
 
 def whole_number(value: object) -> int | None:
@@ -32,5 +38,8 @@ def is_flat(value: object) -> TypeGuard[list[float]]:
 
 def short(value: object) -> str:
     """Return a value as a message shows it."""
-    text = repr(value)
+    try:
+        text = _BRIEF.repr(value)
+    except ValueError:  # a whole number too long to be written
+        text = type(value).__name__
     return text if len(text) <= 40 else text[:37] + "..."

@@ -6,7 +6,7 @@ path of an image becomes `labels`, its suffix `.txt`. An image without a label f
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import yaml
 from jaxtyping import Float64
 
 from fcis.core.errors import InputError
+from fcis.core.guard import guarded, reason_of
 from fcis.data.checks.faults import (
     BAD_ANNOTATION,
     BAD_POLYGON,
@@ -41,6 +42,20 @@ _USUAL_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 _SPLITS = ("train", "val", "test")
 # Of pixels: masks are drawn in fifths of a pixel, and 12.3 must not become 12.2999999.
 _DIGITS = 6
+_MOST_CLASSES = 10**6
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses to merge mappings, which no data.yaml does and a hostile one could do without end."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave a mapping as it is.
+
+        Raises:
+            ConstructorError: it merges others.
+        """
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.constructor.ConstructorError(problem="merges mappings (<<)")
 
 
 def find_yolo(path: Path) -> Path | None:
@@ -67,14 +82,14 @@ def raw_yolo(path: Path, split: str | None, *, require_annotations: bool = True)
     path = find_yolo(path) or path
     document = _load(path)
     categories = _categories(path, document.get("names"))
-    splits = {name: document[name] for name in _SPLITS if document.get(name)}
+    splits = {name: _texts(path, document[name]) for name in _SPLITS if document.get(name)}
     if not splits:
         raise InputError(f"{path}: none of {', '.join(_SPLITS)} in it; add 'train: images/train'")
-    if len({str(value) for value in splits.values()}) == 1 and split is None:
+    if len(set(splits.values())) == 1 and split is None:
         split = next(iter(splits))  # the same images under several names
     split = choose_split(path, split, list(splits))
     listed = list(_images(path, document, splits[split]))
-    gone = [place for place in listed if not place.exists()]
+    gone = [place for place in listed if not os.path.exists(place)]
     found = find_images([place for place in listed if place not in gone] or listed)
     labels = [_label_file(image.path) for image in found]
     if require_annotations and not any(file.is_file() for file in labels):
@@ -95,11 +110,9 @@ def raw_yolo(path: Path, split: str | None, *, require_annotations: bool = True)
 
 
 def _load(path: Path) -> Mapping[str, object]:
-    try:
-        document = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: not valid YAML ({reason}); correct it") from error
+    text = read_text(path)
+    with guarded(lambda e: InputError(f"{path}: not valid YAML ({reason_of(e)}); correct it")):
+        document = yaml.load(text, _Loader)
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a YOLO data.yaml with train, val and names; write one")
     return document
@@ -111,28 +124,39 @@ def _categories(path: Path, names: object) -> tuple[Category, ...]:
     if (
         not isinstance(found, dict)
         or not found
-        or not all(isinstance(key, int) and key >= 0 for key in found)
+        or not all(isinstance(key, int) and 0 <= key < _MOST_CLASSES for key in found)
     ):
         raise InputError(
             f"{path}: 'names' is {short(names)}; give the names of the classes, as in "
             "names: [cell, debris]"
         )
     # YAML takes names like `no` and `3` for other things than text
-    return tuple(Category(id=key, name=str(found[key])) for key in sorted(found))
+    return tuple(Category(id=key, name=_text(path, found[key])) for key in sorted(found))
 
 
-def _images(path: Path, document: Mapping[str, object], value: object) -> Iterator[Path]:
-    """Yield the folders and files that an entry `train:` stands for."""
-    entries = value if isinstance(value, list) else [value]
-    base = path.parent / str(document.get("path") or "")
-    if not base.is_dir():
+def _texts(path: Path, value: object) -> tuple[str, ...]:
+    return tuple(_text(path, entry) for entry in (value if isinstance(value, list) else [value]))
+
+
+def _text(path: Path, value: object) -> str:
+    """Return a plain value as text; of collections a short file can have endless ones."""
+    if isinstance(value, list | dict | set | tuple):
+        raise InputError(f"{path}: {short(value)} stands where text is expected; correct it")
+    with guarded(lambda error: InputError(f"{path}: {reason_of(error)}; correct the number")):
+        return str(value)
+
+
+def _images(path: Path, document: Mapping[str, object], entries: Iterable[str]) -> Iterator[Path]:
+    """Yield the folders and files that the entries of `train:` stand for."""
+    base = path.parent / _text(path, document.get("path") or "")
+    if not os.path.isdir(base):
         base = path.parent  # `path` is that of another machine
     for entry in entries:
-        place = base / str(entry)
+        place = base / entry
         # what Roboflow exports names folders one level too high
-        if not place.exists() and str(entry).startswith("../"):
-            place = base / str(entry)[3:]
-        if not place.exists():
+        if not os.path.exists(place) and entry.startswith("../"):
+            place = base / entry[3:]
+        if not os.path.exists(place):
             raise InputError(
                 f"{path}: {entry} does not exist (looked in {base}); correct 'path' or the entry"
             )
@@ -140,7 +164,7 @@ def _images(path: Path, document: Mapping[str, object], value: object) -> Iterat
             for line in read_text(place).splitlines():
                 if line.strip():
                     here = place.parent / line.strip()
-                    yield here if here.exists() else base / line.strip()
+                    yield here if os.path.exists(here) else base / line.strip()
         else:
             yield place
 
