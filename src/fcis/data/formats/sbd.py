@@ -9,27 +9,24 @@ VOCSDS, has them as `train` and `val`. Beside SBD's lists, the usual file `train
 images) gives them as `sds_train` and `sds_val`, the latter being all other images.
 """
 
-import zlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from fcis.core.errors import InputError
 from fcis.data.checks.faults import DAMAGED_RLE, NO_MASK
 from fcis.data.checks.raw import FileProblem, RawDataset, RawImage
 from fcis.data.formats.folders import check_folders, choose_split, find_root, read_list, watched
 from fcis.data.formats.instance_map import LARGEST_ID
+from fcis.data.formats.mat_file import read_field
 from fcis.data.formats.voc import CATEGORIES, image_of_maps
 
 _FOLDERS = ("img", "cls", "inst")
 _BELOW = ("dataset", "benchmark_RELEASE/dataset", "benchmark/benchmark_RELEASE/dataset")
 _LISTS = (".", "ImageSets/Main")
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, NotImplementedError, MatReadError)
-_DAMAGED += (zlib.error, EOFError, IndexError, MemoryError)
 
 
 def sbd_root(path: Path) -> Path | None:
@@ -97,17 +94,15 @@ def _raw_image(root: Path, name: str) -> RawImage:
 def _segmentation(path: Path) -> Int32[np.ndarray, "height width"]:
     """Return the field Segmentation of the one structure in a MATLAB file, GTcls or GTinst."""
     variable = f"GT{path.parent.name}"
-    if not path.is_file():
+    if not os.path.isfile(path):
         text = "no such file, though a list names it"
         raise FileProblem(path, NO_MASK, text, "restore it")
     try:
-        values = loadmat(path, variable_names=[variable])[variable]["Segmentation"][0, 0]
-        if values.ndim != 2 or values.dtype.kind not in "ui" or values.size == 0:
-            raise ValueError(f"Segmentation is {values.dtype} of shape {values.shape}")
+        values = read_field(path, variable, "Segmentation")
         if values.min() < 0 or values.max() > LARGEST_ID:
-            raise ValueError(f"Segmentation holds {values.min()} to {values.max()}")
-    except _DAMAGED as error:
-        reason = " ".join(str(error).split())
+            raise InputError(f"{path}: it holds {values.min()} to {values.max()}")
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
         text = f"no map of pixels {variable}.Segmentation can be read from it ({reason})"
         raise FileProblem(path, DAMAGED_RLE, text, "copy or download it again") from error
     return values.astype(np.int32)
