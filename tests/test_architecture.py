@@ -207,3 +207,16 @@ def test_shapes_are_executed():
     Proposals(**good, objectness=torch.zeros(3))
     with pytest.raises(jaxtyping.TypeCheckError):
         Proposals(**good, objectness=torch.zeros(2))
+
+
+def test_every_picture_is_opened_as_one_of_named_formats():
+    """Pillow opens formats that start programs, such as EPS."""
+    unnamed = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("Image.open")
+        and "formats" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert not unnamed

@@ -1,5 +1,7 @@
 """Images of every kind, and how they are written."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,3 +19,14 @@ def save(folder: Path, name: str, image: Image.Image, **options) -> Path:
     path = folder / name
     image.save(path, **options)
     return path
+
+
+def png(header: tuple[int, int, int, int], stream: bytes, *before: bytes) -> bytes:
+    """Return a PNG of (width, height, depth, colour type), pixels as the stream has them."""
+    chunks = [_chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, 0)), *before]
+    return b"".join([b"\x89PNG\r\n\x1a\n", *chunks, _chunk(b"IDAT", stream), _chunk(b"IEND", b"")])
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(kind + body)
+    return struct.pack(">I4s", len(body), kind) + body + struct.pack(">I", checksum)

@@ -4,16 +4,17 @@ import errno
 import io
 import re
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from fcis.core.errors import InputError
 from fcis.imaging.reading import as_rgb, image_size, read_image
 
-from .reading_cases import COLOUR, DEEP, GREY, RNG, save
+from .reading_cases import COLOUR, DEEP, GREY, RNG, png, save
 
 # ---- size limit
 
@@ -58,6 +59,23 @@ def test_pillows_own_limit_is_out_of_the_way_and_comes_back(tmp_path, monkeypatc
 
 
 # ---- files that are no image
+
+
+def test_a_palette_that_is_not_there(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(png((8, 8, 8, 3), zlib.compress(bytes(72))))
+    refused(path, ": colours of the kind P cannot be read; convert the image to RGB")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no frame"), AssertionError(), RecursionError()])
+@pytest.mark.parametrize("step", ["_open", "load"])
+def test_whatever_a_decoder_raises(tmp_path, monkeypatch, error, step):
+    def fail(*arguments, **options):
+        raise error
+
+    path = save(tmp_path, "x.png", Image.fromarray(COLOUR))
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, step, fail)
+    refused(path, ": ")
 
 
 def refused(path: Path, message: str) -> None:

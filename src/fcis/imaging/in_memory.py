@@ -1,6 +1,6 @@
 """What people have in their hands -> what readers of images take, or one line that says why not."""
 
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -9,7 +9,8 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from fcis.core.errors import InputError
-from fcis.imaging.reading import open_stream
+from fcis.core.guard import guarded, reason_of
+from fcis.imaging.reading import decode_bytes
 
 
 @runtime_checkable
@@ -59,13 +60,15 @@ def as_readable(image: object) -> Readable:
 
 def _opened(file: object) -> Image.Image:
     name = getattr(file, "name", "image")
-    try:
+    with guarded(partial(_unread, name)):
         data = cast(Any, file).read()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: cannot be read ({error}); open it for reading") from None
     if not isinstance(data, bytes):
         raise InputError(f"{name}: is open as text; open it with mode 'rb'")
-    return open_stream(BytesIO(data), str(name))
+    return decode_bytes(data, str(name))
+
+
+def _unread(name: object, error: Exception) -> InputError:
+    return InputError(f"{name}: cannot be read ({reason_of(error)}); open it for reading")
 
 
 def _short(value: object) -> str:

@@ -1,17 +1,18 @@
 """Images read as a network asks: RGB, or any channels, as microscopes and satellites write them."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Num, UInt8
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from fcis.core.errors import InputError
+from fcis.core.guard import guarded
 from fcis.core.image_reading import ImageReading
 from fcis.imaging.bit_depth import to_levels, value_limits
 from fcis.imaging.in_memory import Readable
 from fcis.imaging.reading import (
-    DAMAGED,
     MAX_PIXELS,
     as_rgb,
     check_pixels,
@@ -71,14 +72,12 @@ def _read_pages(
                 f"{name}: has {found}, the network takes {reading.channels}; write a TIFF with one "
                 "grey page a channel"
             )
-        return _stacked(image, reading.percentiles, name)
+        return _stacked(image, pages, reading.percentiles, name)
 
 
 def _count(image: Image.Image, name: str) -> int:
-    try:
+    with guarded(partial(damaged, name)):
         return int(getattr(image, "n_frames", 1))
-    except DAMAGED as error:
-        raise damaged(name, error) from error
 
 
 def _bands(
@@ -89,31 +88,30 @@ def _bands(
 
 
 def _stacked(
-    image: Image.Image, percentiles: tuple[float, float], name: str
+    image: Image.Image, count: int, percentiles: tuple[float, float], name: str
 ) -> UInt8[np.ndarray, "height width channel"]:
     pages: list[Num[np.ndarray, "height width"]] = []
-    try:
-        for page in ImageSequence.Iterator(image):
-            values = _values(page, name)
-            if values.ndim != 2 or (pages and values.shape != pages[0].shape):
-                raise InputError(
-                    f"{name}: page {len(pages) + 1} is not grey or has another size than the "
-                    "first; write a TIFF with one grey page a channel"
-                )
-            pages.append(values)
-    except DAMAGED as error:
-        raise damaged(name, error) from error
+    size = image.size
+    for number in range(count):
+        with guarded(partial(damaged, name)):
+            image.seek(number)
+        # looked at before the page is decoded: its size is another part of the file
+        values = _values(image, name) if image.size == size else None
+        if values is None or values.ndim != 2 or values.shape[::-1] != size:
+            raise InputError(
+                f"{name}: page {number + 1} is not grey or has another size than the first; write "
+                "a TIFF with one grey page a channel"
+            )
+        pages.append(values)
     return np.concatenate([_levels(page[:, :, None], percentiles) for page in pages], axis=2)
 
 
 def _values(image: Image.Image, name: str) -> Num[np.ndarray, "height width *channel"]:
     """Return the stored values of one page."""
-    try:
+    with guarded(partial(damaged, name)):
         if image.mode in ("1", "P", "PA"):
             image = image.convert("L")
         return np.asarray(image)
-    except DAMAGED as error:
-        raise damaged(name, error) from error
 
 
 def _levels(

@@ -4,11 +4,10 @@ Knows nothing of the network: what comes out is what a person would see. A bad f
 `InputError`, never a warning and a half-read picture.
 """
 
-import struct
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from jaxtyping import Num, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from fcis.core.errors import InputError
+from fcis.core.guard import guarded, reason_of
 from fcis.core.image_reading import RGB
 from fcis.imaging.bit_depth import to_levels, value_limits
 
@@ -25,9 +25,6 @@ MAX_TILED_PIXELS = 1_000_000_000  # of images that go through the network in til
 
 # Pillow opens more than these, among them formats that run programs (EPS) or have no signature.
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "MPO", "AVIF")
-# What Pillow's decoders are known to raise on damaged files, besides OSError.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, MemoryError)
-DAMAGED += (OverflowError, struct.error, zlib.error, Image.DecompressionBombError)
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -63,7 +60,7 @@ def read_image(
         InputError: no such file, not an image, damaged, truncated or too large.
     """
     with open_header(path) as image:
-        _load(image, max_pixels, str(path))
+        decode(image, max_pixels, str(path))
         return _pillow_to_rgb(_upright(image) if exif else image, percentiles, str(path))
 
 
@@ -92,7 +89,7 @@ def as_rgb(
         InputError: an array that is not an image, or too many pixels.
     """
     if isinstance(image, Image.Image):
-        _load(image, max_pixels, "image")
+        decode(image, max_pixels, "image")
         return _pillow_to_rgb(_upright(image) if exif else image, percentiles, "image")
     _check_array(image)
     check_pixels((image.shape[1], image.shape[0]), max_pixels, "image")
@@ -127,49 +124,74 @@ def open_header(path: str | Path) -> Image.Image:
         InputError: no such file, or not an image.
     """
     path = Path(path)
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder, not an image file; name a file in it")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; check the spelling") from error
-    except OSError as error:
-        raise damaged(str(path), error) from error
+    with guarded(partial(_no_file, path)):
+        is_folder, size = path.is_dir(), path.stat().st_size
+    if is_folder:
+        raise InputError(f"{path}: is a folder, not an image file; name a file in it")
+    if size == 0:
+        raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
     return _identify(path, str(path))
 
 
-def open_stream(file: BytesIO, name: str) -> Image.Image:
+def _no_file(path: Path, error: Exception) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path}: no such file; check the spelling")
+    return damaged(str(path), error)
+
+
+def open_bytes(data: bytes, name: str) -> Image.Image:
+    """Return a Pillow image of a file in memory of which only the header has been read.
+
+    Raises:
+        InputError: it is no image.
+    """
+    if not data:
+        raise InputError(f"{name}: is empty (0 bytes), or was read before; open it again")
+    return _identify(BytesIO(data), name)
+
+
+def decode_bytes(data: bytes, name: str) -> Image.Image:
     """Return the picture of an image file in memory, decoded and turned upright as a file's.
 
     Raises:
         InputError: it is no image, or damaged.
     """
-    if not file.getbuffer().nbytes:
-        raise InputError(f"{name}: is empty (0 bytes), or was read before; open it again")
-    image = _identify(file, name)
-    _load(image, MAX_PIXELS, name)
+    image = open_bytes(data, name)
+    decode(image, MAX_PIXELS, name)
     return _upright(image)
+
+
+def read_values(path: Path) -> Shaped[np.ndarray, "..."]:
+    """Return the values of a picture as they are stored: palette indices, grey of any depth.
+
+    Raises:
+        InputError: no such file, not an image, damaged, or too large.
+    """
+    with open_header(path) as image:
+        decode(image, MAX_PIXELS, str(path))
+        with guarded(partial(damaged, str(path))):
+            return np.asarray(image)
 
 
 def _identify(source: Path | BytesIO, name: str) -> Image.Image:
     """Return a Pillow image of which only the header has been read."""
-    try:
-        with _pillow_limit.suspended():
-            Image.init()
-            return Image.open(source, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
-    except PermissionError as error:
-        raise InputError(f"{name}: no permission to read this file; change its rights") from error
-    except UnidentifiedImageError as error:
-        raise InputError(
+    with guarded(partial(_no_image, name)), _pillow_limit.suspended():
+        Image.init()
+        return Image.open(source, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
+
+
+def _no_image(name: str, error: Exception) -> InputError:
+    """Return what is said of a file whose header cannot be read."""
+    if isinstance(error, PermissionError):
+        return InputError(f"{name}: no permission to read this file; change its rights")
+    if isinstance(error, UnidentifiedImageError):
+        return InputError(
             f"{name}: not an image that can be read (or its first bytes are damaged); convert it "
             "to PNG, JPEG or TIFF, in 8-bit colour or in 8-bit, 16-bit or float grey"
-        ) from error
-    except DAMAGED as error:
-        raise InputError(
-            f"{name}: truncated, damaged or not an image ({_one_line(error)}); "
-            "copy or export it again"
-        ) from error
+        )
+    return InputError(
+        f"{name}: truncated, damaged or not an image ({reason_of(error)}); copy or export it again"
+    )
 
 
 def decode_part(data: bytes, kind: str, name: str) -> Image.Image:
@@ -183,34 +205,33 @@ def decode_part(data: bytes, kind: str, name: str) -> Image.Image:
     Raises:
         InputError: damaged data.
     """
-    try:
-        with _pillow_limit.suspended():
-            image = Image.open(BytesIO(data), formats=[kind])
-    except DAMAGED as error:
-        raise damaged(name, error) from error
-    _load(image, image.width * image.height, name)
+    with guarded(partial(damaged, name)), _pillow_limit.suspended():
+        image = Image.open(BytesIO(data), formats=[kind])
+    decode(image, image.width * image.height, name)
     return image
 
 
 def damaged(name: str, error: BaseException) -> InputError:
     """Return what is said of a file whose data end too early or make no sense."""
     return InputError(
-        f"{name}: the image is truncated or damaged ({_one_line(error)}); copy or export it again"
+        f"{name}: the image is truncated or damaged ({reason_of(error)}); copy or export it again"
     )
 
 
-def _load(image: Image.Image, max_pixels: int, name: str) -> None:
+def decode(image: Image.Image, max_pixels: int, name: str) -> None:
     """Decode a Pillow image in place, if it is not too large.
+
+    Args:
+        image: of which the header has been read.
+        max_pixels: the most pixels that are accepted.
+        name: of the file, for messages.
 
     Raises:
         InputError: too many pixels, or damaged data.
     """
     check_pixels(image.size, max_pixels, name)
-    try:
-        with _pillow_limit.suspended():
-            image.load()
-    except DAMAGED as error:
-        raise damaged(name, error) from error
+    with guarded(partial(damaged, name)), _pillow_limit.suspended():
+        image.load()
 
 
 class _PillowLimit:
@@ -241,11 +262,6 @@ class _PillowLimit:
 
 
 _pillow_limit = _PillowLimit()
-
-
-def _one_line(error: BaseException) -> str:
-    """Return the text of another library's error without its line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def check_pixels(size: tuple[int, int], max_pixels: int, name: str) -> None:
@@ -285,7 +301,7 @@ def orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 if there is none that can be read."""
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except DAMAGED:  # a picture with broken EXIF is still a picture
+    except Exception:  # of Pillow's reader: a picture with broken EXIF is still a picture
         return 1
     # a TIFF is turned by Pillow as it is loaded, and its size is that of the turned image
     return value if value in _UPRIGHT and image.format != "TIFF" else 1
@@ -321,14 +337,16 @@ def shallow_to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "height w
     Raises:
         InputError: a kind of colours that cannot be read.
     """
-    try:
+    with guarded(partial(_strange_colours, name, image.mode)):
         if image.has_transparency_data:
             return _on_black(image.convert("RGBA"))
         return np.array(image.convert("RGB"))
-    except ValueError as error:
-        raise InputError(
-            f"{name}: colours of the kind {image.mode} cannot be read; convert the image to RGB"
-        ) from error
+
+
+def _strange_colours(name: str, mode: str, _: Exception) -> InputError:
+    return InputError(
+        f"{name}: colours of the kind {mode} cannot be read; convert the image to RGB"
+    )
 
 
 def _on_black(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:

@@ -139,7 +139,7 @@ def with_setting(recipe: T, key: str, text: str) -> T:
         raise InputError(f"--set {key}: {key} is not in the recipe{hint}")
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text
     for path in found:
         recipe = cast(T, _replaced(recipe, path.split("."), value, text, f"--set {path}"))

@@ -1,11 +1,11 @@
 """What users write for a recipe -> `Recipe`: a name or a file, and settings."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from fcis.core.errors import InputError
+from fcis.core.guard import parse_json
 from fcis.recipe.as_json import from_json, with_setting
 from fcis.recipe.named import named_recipe
 from fcis.recipe.types import ModelRecipe, Recipe
@@ -24,13 +24,12 @@ def read_recipe(text: str, settings: Iterable[str] = ()) -> Recipe:
     if not text.endswith(".json"):
         return with_settings(named_recipe(text), settings)
     try:
-        data = json.loads(Path(text).read_text(encoding="utf-8"))
+        written = Path(text).read_bytes()
     except OSError as error:
         raise InputError(
             f"{text}: cannot be read ({error.strerror}); give a recipe.json or the name of a recipe"
         ) from None
-    except ValueError as error:
-        raise InputError(f"{text}: not valid JSON ({error}); give a recipe.json") from None
+    data = parse_json(written, text, "give a recipe.json")
     return with_settings(from_json(Recipe, data, f"{text}: "), settings)
 
 

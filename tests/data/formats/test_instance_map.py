@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from fcis.core.errors import InputError
 from fcis.data.formats.instance_map import (
@@ -85,6 +85,17 @@ def test_files_that_cannot_be_read(tmp_path):
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(InputError, match=r"x\.png: cannot be read as a picture \(.*\); export it"):
         read_foreground(path)
+
+
+def test_no_program_is_started(tmp_path, monkeypatch):
+    def start(*arguments, **options):
+        raise AssertionError("a picture starts Ghostscript")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", start)
+    path = tmp_path / "x.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 16\n%%EndComments\n%%EOF\n")
+    with pytest.raises(InputError, match=r"x\.png: cannot be read as a picture \(not an image "):
+        read_ids(path)
 
 
 def test_foreground(tmp_path):

@@ -54,6 +54,10 @@ def test_a_damaged_picture_in_the_file(tmp_path, data):
         find(tmp_path, imageData=data).source.read()
 
 
+def test_a_name_that_is_too_long_is_no_file(tmp_path, picture):
+    assert find(tmp_path, imagePath="y" * 300).source.path == tmp_path / "x.png"
+
+
 def test_no_picture(tmp_path):
     with pytest.raises(InputError, match=r"x\.json: its image 'y\.png' does not exist, and no"):
         find(tmp_path, imagePath="y.png", imageData=None)

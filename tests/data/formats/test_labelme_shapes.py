@@ -150,3 +150,15 @@ def test_outside_the_image(entry):
     (problem,) = raw.problems
     assert (raw.where, problem.kind) == ("x.json: shape number 1 ('cell')", FAR_POLYGON)
     assert problem.text == "lies outside the image of 12 x 10 pixels (width x height)"
+
+
+@pytest.mark.parametrize("kind", [["polygon"], {}, 3])
+def test_a_kind_that_is_no_text(kind):
+    (problem,) = join(shape(kind=kind or {"a": 1})).problems
+    assert problem.text.startswith("is of the kind ")
+
+
+def test_a_mask_is_held_against_its_corners_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("was decoded"))
+    found = join(shape([[2, 1], [3, 2]], "mask", mask=png(np.ones((90, 90)))))
+    assert "holds a mask of 90 x 90 pixels" in found.problems[0].text

@@ -4,19 +4,18 @@ Nothing is raised for bad files; they are what is looked for.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from fcis.core.errors import InputError
 from fcis.data.checks.faults import MISSING_FILE, UNREADABLE_FILE, Problem
 from fcis.data.checks.raw import problem_of
 from fcis.data.dataset import FileSource, ImageSource
-from fcis.imaging.reading import image_size, read_image
+from fcis.imaging.reading import image_size, open_header, orientation, read_image
 
-_EXIF_ORIENTATION = 0x0112
 _READ_AT_ONCE = 1 << 20
 _UNFILED, _NOTHING = -1, -2  # in place of sizes of files
 
@@ -42,7 +41,7 @@ class ImageFacts:
 
 def look_at(source: ImageSource, *, is_quick: bool = False) -> ImageFacts:
     """Return what one image is, having decoded all of it, or only read its file's header."""
-    if isinstance(source, FileSource) and not source.path.is_file():
+    if isinstance(source, FileSource) and not os.path.isfile(source.path):
         return ImageFacts(problem=Problem(MISSING_FILE, f"has no file {source.path}"))
     try:
         if not isinstance(source, FileSource):
@@ -54,24 +53,18 @@ def look_at(source: ImageSource, *, is_quick: bool = False) -> ImageFacts:
             return ImageFacts(size=image_size(source.path, exif=not is_png))
         height, width, _ = read_image(source.path, max_pixels=source.max_pixels).shape
         stored = image_size(source.path, exif=False)
+        turned, is_deep = _header(source)
     except InputError as error:
         problem = problem_of(error, source, UNREADABLE_FILE)
         return ImageFacts(problem=replace(problem, text=f"cannot be read: {problem.text}"))
-    orientation, is_deep = _header(source)
-    return ImageFacts(size=(height, width), stored=stored, orientation=orientation, is_deep=is_deep)
+    return ImageFacts(size=(height, width), stored=stored, orientation=turned, is_deep=is_deep)
 
 
 def _header(source: FileSource) -> tuple[int, bool]:
     """Return the orientation and whether the values are deep, of a file that was read before."""
-    with Image.open(source.path) as image:
+    with open_header(source.path) as image:
         is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
-        if image.format == "TIFF":  # turned before its size is known
-            return 1, is_deep
-        try:
-            value = image.getexif().get(_EXIF_ORIENTATION, 1)
-        except (OSError, SyntaxError, ValueError, LookupError, TypeError):
-            return 1, is_deep  # a picture with broken EXIF is still a picture
-    return (value if value in range(2, 9) else 1), is_deep
+        return orientation(image), is_deep
 
 
 def same_content(

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from fcis.core.errors import InputError
+from fcis.core.guard import parse_json
 from fcis.data.dataset import Category
 from fcis.data.formats.folders import read_text
 
@@ -62,10 +63,7 @@ def write_classes(path: Path, folders: Sequence[str], categories: Sequence[Categ
 def _read(file: Path) -> dict[str, Category]:
     """Return the categories of a file by their folders."""
     text = read_text(file)
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not valid JSON ({error}); correct it") from error
+    entries = parse_json(text, file, "correct it")
     found: dict[str, Category] = {}
     for number, entry in enumerate(entries if isinstance(entries, list) else [], start=1):
         values = {"id": number, "name": entry} if isinstance(entry, str) else entry

@@ -3,12 +3,12 @@
 What is in a list is noted as it stands; only ids and references are followed here.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fcis.core.errors import InputError
+from fcis.core.guard import parse_json
 from fcis.data.checks import limits
 from fcis.data.checks.check import refuse
 from fcis.data.checks.raw import Entry, RawDataset
@@ -102,10 +102,7 @@ def load_document(path: Path) -> Mapping[str, object]:
         ) from error
     if not text:
         raise InputError(f"{path}: the file is empty (0 bytes); copy or export it again")
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); copy or export it again") from error
+    document = parse_json(text, path, "copy or export it again")
     if not isinstance(document, dict):
         raise InputError(
             f"{path}: expected a COCO dictionary with images, annotations and categories, got a "

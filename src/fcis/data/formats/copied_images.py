@@ -9,7 +9,7 @@ from PIL import Image
 
 from fcis.data.dataset import Dataset, FileSource, ImageRecord, UnturnedSource
 from fcis.imaging.finding import SUFFIXES
-from fcis.imaging.reading import image_size
+from fcis.imaging.reading import MAX_PIXELS, decode, image_size, open_header
 
 _PNG_MODES = frozenset({"L", "RGB", "RGBA", "I;16"})
 _UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f]')
@@ -52,7 +52,8 @@ def write_image(record: ImageRecord, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     source = record.source
     if isinstance(source, UnturnedSource):
-        with Image.open(source.path) as image:
+        with open_header(source.path) as image:
+            decode(image, MAX_PIXELS, str(source.path))
             plain = image if image.mode in _PNG_MODES else image.convert("RGB")
             # a copy through the pixels alone leaves EXIF and all else behind
             bare = Image.new(plain.mode, plain.size)

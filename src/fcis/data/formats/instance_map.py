@@ -3,24 +3,21 @@
 Reads raw values, where `fcis.imaging.reading` reads what a person would see.
 """
 
-import struct
-import zlib
+import os
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int32, Integer, Shaped
-from PIL import Image, UnidentifiedImageError
 from scipy import ndimage
 
+from fcis.core.errors import InputError
 from fcis.core.masks import MaskCrop
 from fcis.data.checks.faults import DAMAGED_RLE, NO_MASK, RLE_SIZE
 from fcis.data.checks.raw import FileProblem
+from fcis.imaging.reading import read_values
 
 LARGEST_ID = 2**20 - 1
 """The largest number that an object may have in a picture."""
-
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, zlib.error)
-_DAMAGED += (Image.DecompressionBombError,)
 
 
 def read_ids(path: Path) -> Int32[np.ndarray, "height width"]:
@@ -99,11 +96,11 @@ def check_size(path: Path, size: tuple[int, int], image: Path, expected: tuple[i
 
 def _load(path: Path) -> Shaped[np.ndarray, "..."]:
     """Return the values of a picture as Pillow stores them."""
+    if not os.path.isfile(path):
+        raise FileProblem(path, NO_MASK, "no such file", "restore it")
     try:
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except FileNotFoundError as error:
-        raise FileProblem(path, NO_MASK, "no such file", "restore it") from error
-    except (UnidentifiedImageError, *_DAMAGED) as error:
-        text = f"cannot be read as a picture ({' '.join(str(error).split())})"
+        return read_values(path)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ").partition("; ")[0]
+        text = f"cannot be read as a picture ({reason})"
         raise FileProblem(path, DAMAGED_RLE, text, "export it again") from error

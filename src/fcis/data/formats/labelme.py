@@ -5,13 +5,13 @@ in the file itself. The classes are the labels that occur, in alphabetical order
 a `labels.txt` in the folder or the one above it, so that two folders can have the same.
 """
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from fcis.core.errors import InputError
+from fcis.core.guard import parse_json
 from fcis.data.checks.faults import MISSING_FILE, UNKNOWN_CATEGORY, Problem
 from fcis.data.checks.raw import RawDataset, RawImage, RawObject, Size, problem_of
 from fcis.data.dataset import Category
@@ -37,8 +37,8 @@ def is_labelme(folder: Path) -> bool:
     if not files:
         return False
     try:
-        document = json.loads(files[0].read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = parse_json(read_text(files[0]), files[0], "save it again")
+    except InputError:
         return False
     return isinstance(document, dict) and "shapes" in document
 
@@ -74,10 +74,7 @@ def raw_labelme(folder: Path) -> RawDataset:
 def _load(path: Path) -> Mapping[str, object]:
     """Return the dictionary of a LabelMe file, without the picture it may hold."""
     text = read_text(path)
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); save it again") from error
+    document = parse_json(text, path, "save it again")
     if not isinstance(document, dict) or "shapes" not in document:
         raise InputError(f"{path}: no 'shapes' in it; move what is not LabelMe's away")
     return {**document, "imageData": document.get("imageData") is not None}

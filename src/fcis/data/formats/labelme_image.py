@@ -1,26 +1,23 @@
 """Where the picture of a LabelMe file is, and how large."""
 
 import base64
-import binascii
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from fcis.core.errors import InputError
+from fcis.core.guard import guarded, reason_of
 from fcis.data.checks.limits import MOST_PIXELS
 from fcis.data.dataset import FileSource, ImageSource
 from fcis.data.formats.json_values import whole_number
 from fcis.imaging.finding import SUFFIXES
-from fcis.imaging.reading import as_rgb
-
-_DAMAGED = (binascii.Error, OSError, SyntaxError, ValueError, KeyError, TypeError)
-_DAMAGED += (RecursionError, Image.DecompressionBombError)
+from fcis.imaging.reading import as_rgb, decode_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +32,24 @@ class EmbeddedSource:
         Raises:
             InputError: it cannot be decoded.
         """
+        say = partial(_damaged, self.path)
+        with guarded(say):
+            data = base64.b64decode(json.loads(self.path.read_bytes())["imageData"])
         try:
-            data = json.loads(self.path.read_bytes())["imageData"]
-            with Image.open(BytesIO(base64.b64decode(data))) as image:
-                return as_rgb(image, exif=True)
-        except _DAMAGED as error:
-            raise InputError(
-                f"{self.path}: its imageData cannot be read as a picture "
-                f"({' '.join(str(error).split())}); put the image file beside it"
-            ) from error
+            return as_rgb(decode_bytes(data, str(self.path)))
+        except InputError as error:
+            raise say(error) from error
 
     def __str__(self) -> str:
         return f"{self.path} (imageData)"
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = reason_of(error).removeprefix(f"{path}: ").partition("; ")[0]
+    return InputError(
+        f"{path}: its imageData cannot be read as a picture ({reason}); put the image file "
+        "beside it"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,7 @@ def find_image(path: Path, document: Mapping[str, object]) -> FoundPicture:
     name = str(stated or "").replace("\\", "/")  # written on Windows
     places = [path.parent / name, path.parent / name.rsplit("/", 1)[-1]] if name else []
     places += [path.with_suffix(suffix) for suffix in sorted(SUFFIXES)]
-    file = next((place for place in places if place.is_file()), None)
+    file = next((place for place in places if os.path.isfile(place)), None)
     if file is not None:
         source: ImageSource = FileSource(path=file)
     elif document.get("imageData"):

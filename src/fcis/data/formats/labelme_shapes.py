@@ -4,18 +4,18 @@ Knows nothing of files and images but their names and sizes.
 """
 
 import base64
-import binascii
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from jaxtyping import Bool, Float64
-from PIL import Image
+from jaxtyping import Float64
 
 from fcis.core.coco_types import ImageId
+from fcis.core.errors import InputError
+from fcis.core.guard import guarded, reason_of
 from fcis.core.masks import MaskCrop, mask_from_rle, rle_from_mask
 from fcis.data.checks.faults import (
     BAD_ANNOTATION,
@@ -31,7 +31,8 @@ from fcis.data.checks.faults import (
 from fcis.data.checks.raw import RawObject
 from fcis.data.dataset import Polygons
 from fcis.data.formats.bounds import far_outside
-from fcis.data.formats.json_values import is_number
+from fcis.data.formats.json_values import is_number, short
+from fcis.imaging.reading import MAX_PIXELS, decode, open_bytes
 
 CROWD = "crowd"
 """The flag of a shape that holds several objects which were not told apart."""
@@ -76,9 +77,9 @@ def read_shape(path: Path, number: int, entry: object) -> Shape:
         return Shape(where=where, number=number, label="", problems=(problem,))
     shape = Shape(where=f"{where} ({label!r})", number=number, label=label)
     kind = entry.get("shape_type") or "polygon"  # old files do not say
-    if kind not in _POINTS:
+    if not isinstance(kind, str) or kind not in _POINTS:
         remedy = f"objects are {', '.join(_POINTS)}: redraw or remove it"
-        problem = Problem(BAD_ANNOTATION, f"is of the kind {kind!r}", remedy)
+        problem = Problem(BAD_ANNOTATION, f"is of the kind {short(kind)}", remedy)
         return replace(shape, problems=(problem,))
     points = _points(kind, entry.get("points"))
     if isinstance(points, Problem):
@@ -175,25 +176,24 @@ def _outline(kind: str, points: Float64[np.ndarray, "point 2"]) -> Float64[np.nd
 
 def _crop(points: Float64[np.ndarray, "2 2"], entry: Mapping[str, object]) -> MaskCrop | Problem:
     """Return the mask of a shape, a PNG between two corners that both belong to it."""
-    data = entry.get("mask")
-    bits = _decoded(data) if isinstance(data, str) else None
-    if bits is None:
-        return Problem(DAMAGED_RLE, "holds no mask that can be read", "redraw or remove it")
     left, top = np.rint(points.min(axis=0)).astype(int).tolist()
     right, bottom = np.rint(points.max(axis=0)).astype(int).tolist()
-    expected = (bottom - top + 1, right - left + 1)
-    if bits.shape != expected:
-        text = (
-            f"holds a mask of {bits.shape[1]} x {bits.shape[0]} pixels, but its corners are "
-            f"{expected[1]} x {expected[0]} apart"
-        )
-        return Problem(RLE_SIZE, text, "redraw or remove it")
-    return MaskCrop(top=top, left=left, bits=bits)
-
-
-def _decoded(data: str) -> Bool[np.ndarray, "h w"] | None:
+    expected = (right - left + 1, bottom - top + 1)
     try:
-        with Image.open(BytesIO(base64.b64decode(data))) as image:
-            return np.asarray(image.convert("L")) != 0
-    except (binascii.Error, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
+        with guarded(_unreadable):
+            data = base64.b64decode(cast(str, entry.get("mask")))
+        with open_bytes(data, "mask") as image:
+            if image.size == expected:
+                decode(image, MAX_PIXELS, "mask")
+                with guarded(_unreadable):
+                    bits = np.asarray(image.convert("L")) != 0
+                return MaskCrop(top=top, left=left, bits=bits)
+            (width, height), (across, down) = image.size, expected
+    except InputError:
+        return Problem(DAMAGED_RLE, "holds no mask that can be read", "redraw or remove it")
+    text = f"holds a mask of {width} x {height} pixels, but its corners are {across} x {down} apart"
+    return Problem(RLE_SIZE, text, "redraw or remove it")
+
+
+def _unreadable(error: Exception) -> InputError:
+    return InputError(f"mask: {reason_of(error)}")

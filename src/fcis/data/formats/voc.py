@@ -4,6 +4,7 @@ A root holds `JPEGImages/`, `SegmentationClass/`, `SegmentationObject/` and the 
 `ImageSets/Segmentation/*.txt`, whose names are the splits.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +95,7 @@ def image_of_maps(
     """
     raw = RawImage(id=image.stem, file_name=image.name, source=FileSource(path=image))
     try:
-        if not image.is_file():
+        if not os.path.isfile(image):
             text = "no such image, though a list names it"
             raise FileProblem(image, MISSING_FILE, text, "restore it")
         numbers, values = read(object_file), read(class_file)

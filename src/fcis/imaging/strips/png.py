@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from fcis.core.guard import guarded
 from fcis.imaging.reading import damaged, decode_part
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -141,10 +143,8 @@ class _Inflated:
         missing = count
         while missing:
             data = self._stream.unconsumed_tail or self._read()
-            try:
+            with guarded(partial(damaged, self._name)):
                 part = self._stream.decompress(data, missing)
-            except zlib.error as error:
-                raise damaged(self._name, error) from error
             if not part and self._stream.eof:
                 raise damaged(self._name, EOFError("the pixels end too early"))
             parts.append(part)
