@@ -17,6 +17,7 @@ from fcis.imaging.reading import (
     as_rgb,
     check_pixels,
     damaged,
+    decode,
     open_header,
     read_image,
 )
@@ -107,7 +108,8 @@ def _stacked(
 
 
 def _values(image: Image.Image, name: str) -> Num[np.ndarray, "height width *channel"]:
-    """Return the stored values of one page."""
+    """Return the stored values of one page, whose size is known to be no larger than allowed."""
+    decode(image, image.width * image.height, name)
     with guarded(partial(damaged, name)):
         if image.mode in ("1", "P", "PA"):
             image = image.convert("L")

@@ -10,15 +10,20 @@ from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Num, Shaped, UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from fcis.core.errors import InputError
 from fcis.core.guard import guarded, reason_of
 from fcis.core.image_reading import RGB
 from fcis.imaging.bit_depth import to_levels, value_limits
+from fcis.imaging.claims import PngRows, check_tiff
+from fcis.imaging.png_chunks import ends_with_pixels
 
 MAX_PIXELS = 100_000_000
 MAX_TILED_PIXELS = 1_000_000_000  # of images that go through the network in tiles
@@ -230,8 +235,24 @@ def decode(image: Image.Image, max_pixels: int, name: str) -> None:
         InputError: too many pixels, or damaged data.
     """
     check_pixels(image.size, max_pixels, name)
+    check_claims(image, name)
     with guarded(partial(damaged, name)), _pillow_limit.suspended():
+        # of one that was decoded before nothing can be told
+        rows = PngRows(image) if isinstance(image, PngImageFile) and image.tile else None
         image.load()
+        if rows is not None and not rows.are_there(cast(PngImageFile, image)):
+            raise EOFError("the pixels end too early")
+
+
+def check_claims(image: Image.Image, name: str) -> None:
+    """Refuse an image that claims to hold what its file cannot; nothing is decoded.
+
+    Raises:
+        InputError: it does.
+    """
+    if isinstance(image, TiffImageFile):
+        with guarded(partial(damaged, name)):
+            check_tiff(image, name)
 
 
 class _PillowLimit:
@@ -300,11 +321,19 @@ def _check_array(image: Shaped[np.ndarray, "..."]) -> None:
 def orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 if there is none that can be read."""
     try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+        if isinstance(image, PngImageFile) and image.tile and _is_at_end(image):
+            exif = Image.Image.getexif(image)  # its own would decode to look behind the pixels
+        else:
+            exif = image.getexif()
+        value = exif.get(_EXIF_ORIENTATION, 1)
     except Exception:  # of Pillow's reader: a picture with broken EXIF is still a picture
         return 1
     # a TIFF is turned by Pillow as it is loaded, and its size is that of the turned image
     return value if value in _UPRIGHT and image.format != "TIFF" else 1
+
+
+def _is_at_end(image: PngImageFile) -> bool:
+    return image.fp is not None and ends_with_pixels(image.fp)
 
 
 def _upright(image: Image.Image) -> Image.Image:

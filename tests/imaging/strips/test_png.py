@@ -96,6 +96,10 @@ def test_what_cannot_be_read_by_rows(tmp_path):
     assert layout(bytes(interlaced)) is None
     assert layout(by_hand(4, 4, 16, 2, [0] * 4)) is None
     assert layout(by_hand(4, 4, 8, 2, [0] * 4, extra=chunk(b"acTL", bytes(8)))) is None
+    behind = good[: good.index(b"IEND") - 4]
+    assert layout(behind + chunk(b"tIME", bytes(7)) + good[len(behind) :]) is not None
+    for kind in (b"eXIf", b"zTXt", b"fdAT"):
+        assert layout(behind + chunk(kind, bytes(7)) + good[len(behind) :]) is None
     assert layout(b"\x89PNG\r\n\x1a\n") is None
     assert layout(b"GIF89a..........") is None
 

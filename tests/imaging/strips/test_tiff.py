@@ -1,11 +1,11 @@
 import io
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
 from fcis.core.errors import InputError
-from fcis.imaging.reading import open_header
 from fcis.imaging.strips.tiff import tiff_layout, tiff_parts
 
 
@@ -24,8 +24,7 @@ def save(path, image, rows=None, **options):
 
 
 def parts_of(path, rows):
-    with open_header(path) as image:
-        layout = tiff_layout(image)
+    layout = tiff_layout(path)
     return layout, list(tiff_parts(path, layout, rows))
 
 
@@ -84,7 +83,6 @@ def test_palette_one_bit_predictor_and_cmyk(tmp_path):
 
 def tiled(path, array, side, order="<", compression=1):
     """Write a tiled TIFF by hand."""
-    import struct
     import zlib
 
     height, width = array.shape[:2]
@@ -140,27 +138,65 @@ def test_tiles(tmp_path, order, compression, kind):
     np.testing.assert_array_equal(np.concatenate([np.asarray(p) for p in parts]), array)
 
 
-def layout_of(path):
-    with open_header(path) as image:
-        return tiff_layout(image)
+def changed(data, tag, new):
+    """Return a little-endian TIFF with the entry of a tag as `new` returns it from its numbers."""
+    data = bytearray(data)
+    (start,) = struct.unpack("<I", data[4:8])
+    (count,) = struct.unpack("<H", data[start : start + 2])
+    for place in range(start + 2, start + 2 + 12 * count, 12):
+        entry = struct.unpack("<HHII", data[place : place + 12])
+        if entry[0] == tag:
+            data[place : place + 12] = struct.pack("<HHII", *new(*entry))
+    return bytes(data)
 
 
-def test_what_cannot_be_read_by_rows(tmp_path):
-    image = Image.fromarray(noise(20, 30, 3))
-    good = save(tmp_path / "x.tif", image)
-    assert layout_of(good) is not None
-    with open_header(good) as opened:
-        for tag, value in ((284, 2), (274, 6), (259, 6)):
-            before = opened.tag_v2.get(tag)
-            opened.tag_v2[tag] = value
-            assert tiff_layout(opened) is None
-            if before is None:
-                del opened.tag_v2[tag]
-            else:
-                opened.tag_v2[tag] = before
-        assert tiff_layout(opened) is not None
-        opened.tag_v2[279] = (1, 2, 3)
-        assert tiff_layout(opened) is None
+CHANGES = {
+    "turned": (274, lambda tag, kind, count, value: (tag, kind, count, 6)),
+    "channels apart": (284, lambda tag, kind, count, value: (tag, kind, count, 2)),
+    "old JPEG": (259, lambda tag, kind, count, value: (tag, kind, count, 6)),
+    "a byte as compression": (259, lambda tag, kind, count, value: (tag, 1, count, value)),
+    "an unknown type": (259, lambda tag, kind, count, value: (tag, 99, count, value)),
+    "two widths": (256, lambda tag, kind, count, value: (tag, kind, 2, value)),
+    "a width of nothing": (256, lambda tag, kind, count, value: (tag, kind, count, 0)),
+    "a float as width": (256, lambda tag, kind, count, value: (tag, 11, count, value)),
+    "no order": (256, lambda tag, kind, count, value: (400, kind, count, value)),
+    "too few bytes": (279, lambda tag, kind, count, value: (tag, kind, count, 1799)),
+    "too many counts": (279, lambda tag, kind, count, value: (tag, kind, 2, 8)),
+    "endless counts": (279, lambda tag, kind, count, value: (tag, kind, 2**32 - 1, value)),
+    "a strip behind the file": (273, lambda tag, kind, count, value: (tag, kind, count, 10**9)),
+    "bits of one sample": (258, lambda tag, kind, count, value: (tag, kind, 1, 8)),
+    "a third side": (297, lambda tag, kind, count, value: (32997, kind, count, value)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_cannot_be_read_by_rows(tmp_path, change):
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[274], info[297] = 1, (0, 1)
+    path = tmp_path / "x.tif"
+    Image.fromarray(noise(20, 30, 3)).save(path, tiffinfo=info)
+    assert tiff_layout(path) is not None
+    data = path.read_bytes()
+    path.write_bytes(changed(data, *CHANGES[change]))
+    assert path.read_bytes() != data and tiff_layout(path) is None
+
+
+def test_what_is_no_tiff(tmp_path):
+    path = tmp_path / "x.tif"
+    for data in (b"", b"II*\0", b"II*\0" + bytes([255] * 12), b"no picture at all"):
+        path.write_bytes(data)
+        assert tiff_layout(path) is None
+
+
+def test_counts_of_what_is_not_compressed_may_be_anything_that_is_there(tmp_path):
+    array = noise(20, 30, 3)
+    path = tmp_path / "x.tif"
+    Image.fromarray(array).save(path)
+    data = changed(path.read_bytes(), 279, lambda tag, kind, count, value: (tag, kind, count, 1834))
+    path.write_bytes(data + bytes(100))
+    layout, parts = parts_of(path, 20)
+    assert layout.counts == (1800,)
+    np.testing.assert_array_equal(np.asarray(parts[0]), array)
 
 
 def test_the_first_page_of_several(tmp_path):
@@ -175,10 +211,10 @@ def test_truncated_and_damaged_files(tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(noise(60, 40)).save(buffer, "TIFF", compression="tiff_lzw")
     path = tiled(tmp_path / "x.tif", noise(64, 64), 16, compression=8)
-    layout = layout_of(path)
+    layout = tiff_layout(path)
     data = path.read_bytes()
     path.write_bytes(data[:400])
-    with pytest.raises(InputError, match="the file ends too early"):
+    with pytest.raises(InputError, match="the file became shorter"):
         list(tiff_parts(path, layout, 16))
     path.write_bytes(data[:20] + bytes(60) + data[80:])
     with pytest.raises(InputError, match=r"x\.tif: the image is truncated or damaged"):

@@ -11,7 +11,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64, Num, UInt8
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from fcis.core.image_reading import RGB, ImageReading
 from fcis.imaging.bit_depth import passing_limits, to_levels
@@ -19,6 +18,7 @@ from fcis.imaging.channel_counts import as_picture, fit_channels
 from fcis.imaging.multichannel import read_as
 from fcis.imaging.reading import (
     MAX_TILED_PIXELS,
+    check_claims,
     check_pixels,
     deep_values,
     open_header,
@@ -154,10 +154,13 @@ def open_picture(
 
 def _parts(path: Path, image: Image.Image) -> Callable[[], Iterator[Image.Image]] | None:
     """Return what yields the rows of a file, None if it can be read as a whole alone."""
+    check_claims(image, str(path))
+    if not getattr(image, "tile", None):  # Pillow has found no pixels, and will say so
+        return None
     rows = max(1, _PART_PIXELS // image.width)
-    if isinstance(image, TiffImageFile):
-        tiff = tiff_layout(image)
-        return None if tiff is None else lambda: tiff_parts(path, tiff, rows)
+    tiff = tiff_layout(path) if image.format == "TIFF" else None
+    if tiff is not None:
+        return lambda: tiff_parts(path, tiff, rows)
     png = png_layout(path) if image.format == "PNG" else None
     return None if png is None else lambda: png_parts(path, png, rows)
 

@@ -18,10 +18,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from fcis.core.guard import guarded
+from fcis.imaging.png_chunks import CHANNELS, SIGNATURE, chunks, ends_with_pixels, header_of
 from fcis.imaging.reading import damaged, decode_part
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _PLAIN = {1: 0, 2: 4, 3: 2, 4: 6}  # colour type of 8-bit images of so many bytes a pixel
 _COPIED = (b"PLTE", b"tRNS")  # what says how values are meant
 _READ = 2**18  # bytes of the file at once
@@ -48,50 +47,41 @@ class PngLayout:
     @property
     def row_bytes(self) -> int:
         """Return the bytes of a row without its filter."""
-        return (self.width * self.depth * _CHANNELS[self.color] + 7) // 8
+        return (self.width * self.depth * CHANNELS[self.color] + 7) // 8
 
     @property
     def pixel_bytes(self) -> int:
         """Return the distance of bytes that filters compare."""
-        return max(1, self.depth * _CHANNELS[self.color] // 8)
+        return max(1, self.depth * CHANNELS[self.color] // 8)
 
 
 def png_layout(path: Path) -> PngLayout | None:
     """Return how a PNG file can be read by rows, None if it cannot.
 
-    It cannot where it is interlaced or animated, or where colours have 16 bits a channel.
+    It cannot where it is interlaced or animated, where colours have 16 bits a channel, or where
+    something lies behind the pixels that a reader of the whole would look at.
     """
     extra = b""
-    header: tuple[int, ...] = ()
     with path.open("rb") as file:
-        if file.read(8) != _SIGNATURE:
+        found = list(chunks(file))
+        header = header_of(file, found[0]) if found else None
+        kinds = [chunk.kind for chunk in found]
+        if header is None or not ends_with_pixels(file) or b"acTL" in kinds:
             return None
-        while True:
-            start = file.tell()
-            head = file.read(8)
-            if len(head) < 8:
-                return None
-            length, kind = struct.unpack(">I4s", head)
-            if kind == b"IDAT":
-                break
-            if kind == b"acTL":
-                return None
-            if kind == b"IHDR" and length == 13:
-                header = struct.unpack(">IIBBBBB", file.read(13))
-                file.seek(4, 1)
-            elif kind in _COPIED:
-                extra += head + file.read(length + 4)
-            else:
-                file.seek(length + 4, 1)
-    if not header or header[3] not in _CHANNELS or header[6] != 0:
+        first = kinds.index(b"IDAT")
+        for chunk in found[:first]:
+            if chunk.kind in _COPIED:
+                file.seek(chunk.start - 8)
+                extra += file.read(chunk.size + 12)
+    if header.color not in CHANNELS or header.interlaced or b"IHDR" in kinds[1:]:
         return None
     layout = PngLayout(
-        width=header[0],
-        height=header[1],
-        depth=header[2],
-        color=header[3],
+        width=header.width,
+        height=header.height,
+        depth=header.depth,
+        color=header.color,
         extra=extra,
-        start=start,
+        start=found[first].start - 8,
     )
     return layout if layout.pixel_bytes in _PLAIN else None
 
@@ -191,7 +181,7 @@ def _file(header: tuple[int, int, int, int], extra: bytes, data: bytes) -> bytes
 
     return b"".join(
         (
-            _SIGNATURE,
+            SIGNATURE,
             chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, 0)),
             extra,
             chunk(b"IDAT", zlib.compress(data, level=0)),

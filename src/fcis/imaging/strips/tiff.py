@@ -11,21 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 from fcis.imaging.reading import damaged, decode_part
+from fcis.imaging.strips.tiff_tags import (
+    BITS,
+    COMPRESSION,
+    LENGTH,
+    LONG,
+    ORIENTATION,
+    PLANES,
+    SAMPLES,
+    STRIP_ROWS,
+    STRIPS,
+    TILE_LENGTH,
+    TILE_WIDTH,
+    TILES,
+    WIDTH,
+    number,
+    numbers,
+    plain_tags,
+)
 
-_WIDTH, _LENGTH, _ORIENTATION, _PLANES, _COMPRESSION = 256, 257, 274, 284, 259
-_STRIPS = (273, 279)  # offsets and byte counts
-_STRIP_ROWS = 278
-_TILES = (324, 325)
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
-_JPEG_TABLES = 347
-_OLD_JPEG = 6
-_SHORT, _LONG, _BYTES = 3, 4, 7  # TIFF's numbers of types
-# Bits, compression, photometric, fill order, samples, planes, predictor, colour map, extra
-# samples, sample format, sub-sampling of colours.
-_COPIED = (258, 259, 262, 266, 277, 284, 317, 320, 338, 339, 530)
+_OLD_JPEG, _UNCOMPRESSED = 6, 1
+_PLACES = (WIDTH, LENGTH, *STRIPS, STRIP_ROWS, *TILES, ORIENTATION)  # others are copied
 
 _Entry = tuple[int, int, int, bytes]  # tag, type, count, value
 
@@ -55,44 +63,48 @@ class TiffLayout:
     is_tiled: bool
 
 
-def tiff_layout(image: TiffImageFile) -> TiffLayout | None:
+def tiff_layout(path: Path) -> TiffLayout | None:
     """Return how a TIFF file can be read by rows, from its first page's tags; None if it cannot.
 
-    It cannot where channels are stored apart, where the picture is turned, or where it is
-    compressed as in the JPEG of TIFF 5.
+    It cannot where channels are stored apart, where the picture is turned, where it is compressed
+    as in the JPEG of TIFF 5, and where tags, strips or tiles are not as they should be.
     """
-    tags = image.tag_v2
-    width, height = (int(tags.get(tag, 0)) for tag in (_WIDTH, _LENGTH))
-    is_tiled = _TILES[0] in tags
-    places = _TILES if is_tiled else _STRIPS
+    read = plain_tags(path)
+    if read is None:
+        return None
+    order, tags = read
+    is_tiled = TILES[0] in tags
+    width, height = (number(order, tags, tag, 0) for tag in (WIDTH, LENGTH))
+    if is_tiled:
+        rows, columns = (number(order, tags, tag, 0) for tag in (TILE_LENGTH, TILE_WIDTH))
+    else:
+        rows, columns = min(number(order, tags, STRIP_ROWS, height), height), width
     if (
-        min(width, height) < 1
-        or tags.get(_PLANES, 1) != 1
-        or tags.get(_ORIENTATION, 1) != 1
-        or tags.get(_COMPRESSION, 1) == _OLD_JPEG
-        or any(tag not in tags for tag in places)
+        min(width, height, rows, columns) < 1
+        or number(order, tags, PLANES, 1) != 1
+        or number(order, tags, ORIENTATION, 1) != 1
+        or number(order, tags, COMPRESSION, 1) == _OLD_JPEG
+        or any(tag not in tags for tag in (TILES if is_tiled else STRIPS))
+        or any(tag in tags for tag in (STRIPS if is_tiled else (*TILES, TILE_WIDTH, TILE_LENGTH)))
     ):
         return None
-    offsets, counts = (_numbers(tags[tag]) for tag in places)
-    if is_tiled:
-        rows, columns = int(tags.get(_TILE_LENGTH, 0)), int(tags.get(_TILE_WIDTH, 0))
-    else:
-        rows, columns = min(int(tags.get(_STRIP_ROWS, height)), height), width
-    if min(rows, columns) < 1:
-        return None
     across = -(-width // columns)
+    offsets, counts = (numbers(order, tags[tag]) for tag in (TILES if is_tiled else STRIPS))
     if not len(offsets) == len(counts) == across * -(-height // rows):
         return None
-    order = "<" if tags.prefix == b"II" else ">"
-    entries = [_entry(order, tag, _SHORT, _numbers(tags[tag])) for tag in _COPIED if tag in tags]
-    if _JPEG_TABLES in tags:
-        tables = bytes(tags[_JPEG_TABLES])
-        entries.append((_JPEG_TABLES, _BYTES, len(tables), tables))
-    if is_tiled:
-        entries += [
-            _entry(order, _TILE_WIDTH, _LONG, (columns,)),
-            _entry(order, _TILE_LENGTH, _LONG, (rows,)),
-        ]
+    if number(order, tags, COMPRESSION, 1) == _UNCOMPRESSED:
+        bits = number(order, tags, BITS, 1) * number(order, tags, SAMPLES, 1)
+        line = (columns * bits + 7) // 8
+        # programs write all kinds of counts for these; the last strip may be a short one
+        needed = [line * rows] * len(counts)
+        needed[-1] = line * (rows if is_tiled else height - rows * (len(counts) - 1))
+        if any(count < least for count, least in zip(counts, needed, strict=True)):
+            return None
+        counts = tuple(needed)
+    size = path.stat().st_size
+    ends = (offset + count for offset, count in zip(offsets, counts, strict=True))
+    if sum(counts) > size or min(counts) < 1 or max(ends) > size:
+        return None
     return TiffLayout(
         width=width,
         height=height,
@@ -101,7 +113,7 @@ def tiff_layout(image: TiffImageFile) -> TiffLayout | None:
         across=across,
         offsets=offsets,
         counts=counts,
-        entries=tuple(entries),
+        entries=tuple((n, t.kind, t.length, t.value) for n, t in tags.items() if n not in _PLACES),
         is_tiled=is_tiled,
     )
 
@@ -121,7 +133,7 @@ def tiff_parts(path: Path, layout: TiffLayout, rows: int) -> Iterator[Image.Imag
                 file.seek(layout.offsets[index])
                 data = file.read(layout.counts[index])
                 if len(data) < layout.counts[index]:
-                    raise damaged(str(path), EOFError("the file ends too early"))
+                    raise damaged(str(path), EOFError("the file became shorter"))
                 segments.append(data)
             height = min(step * layout.segment_rows, layout.height - top)
             yield decode_part(_file(layout, height, segments), "TIFF", str(path))
@@ -136,16 +148,16 @@ def _file(layout: TiffLayout, height: int, segments: list[bytes]) -> bytes:
     body = b"".join(segments)
     if len(body) % 2:  # tags begin at an even place
         body += b"\0"
-    offsets, counts = _TILES if layout.is_tiled else _STRIPS
+    offsets, counts = TILES if layout.is_tiled else STRIPS
     entries = [
         *layout.entries,
-        _entry(layout.order, _WIDTH, _LONG, (layout.width,)),
-        _entry(layout.order, _LENGTH, _LONG, (height,)),
-        _entry(layout.order, offsets, _LONG, tuple(places)),
-        _entry(layout.order, counts, _LONG, tuple(len(segment) for segment in segments)),
+        _entry(layout.order, WIDTH, (layout.width,)),
+        _entry(layout.order, LENGTH, (height,)),
+        _entry(layout.order, offsets, tuple(places)),
+        _entry(layout.order, counts, tuple(len(segment) for segment in segments)),
     ]
     if not layout.is_tiled:
-        entries.append(_entry(layout.order, _STRIP_ROWS, _LONG, (layout.segment_rows,)))
+        entries.append(_entry(layout.order, STRIP_ROWS, (layout.segment_rows,)))
     mark = b"II" if layout.order == "<" else b"MM"
     header = struct.pack(f"{layout.order}2sHI", mark, 42, 8 + len(body))
     return header + body + _directory(layout.order, sorted(entries), 8 + len(body))
@@ -166,10 +178,5 @@ def _directory(order: str, entries: list[_Entry], start: int) -> bytes:
     return table + struct.pack(f"{order}I", 0) + values
 
 
-def _entry(order: str, tag: int, kind: int, values: tuple[int, ...]) -> _Entry:
-    letter = "H" if kind == _SHORT else "I"
-    return tag, kind, len(values), struct.pack(f"{order}{len(values)}{letter}", *values)
-
-
-def _numbers(value: int | tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(map(int, value)) if isinstance(value, tuple) else (int(value),)
+def _entry(order: str, tag: int, values: tuple[int, ...]) -> _Entry:
+    return tag, LONG, len(values), struct.pack(f"{order}{len(values)}I", *values)
