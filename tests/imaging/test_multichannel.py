@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from fcis.core.errors import InputError
 from fcis.core.image_reading import ImageReading
@@ -98,3 +98,27 @@ def test_pil_images_are_read_as_rgb():
     image = RNG.integers(0, 256, (6, 7, 3), dtype=np.uint8)
     for count in (1, 3, 4):
         assert np.array_equal(read_as(Image.fromarray(image), channels(count)), image)
+
+
+def test_a_second_page_that_would_fill_the_memory(tmp_path, monkeypatch):
+    """Its size is looked at before it is decoded."""
+    pages = [np.zeros((5, 6), np.uint8), np.zeros((50, 60), np.uint8)]
+    path = write(tmp_path / "a.tif", pages)
+    decoded = []
+    load = TiffImagePlugin.TiffImageFile.load
+    monkeypatch.setattr(
+        TiffImagePlugin.TiffImageFile, "load", lambda self: (decoded.append(self.size), load(self))
+    )
+    with pytest.raises(InputError, match="page 2 is not grey or has another size than the first"):
+        read_as(path, channels(2))
+    assert (60, 50) not in decoded
+
+
+def test_a_size_that_there_is_no_memory_for(tmp_path, monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    path = write(tmp_path / "a.tif", [np.arange(30, dtype=np.uint16).reshape(5, 6)])
+    monkeypatch.setattr("fcis.imaging.reading.to_levels", fail)
+    with pytest.raises(InputError, match=r"a\.tif: .* \(it asks for more memory than there is\)"):
+        read_as(path, channels(3))

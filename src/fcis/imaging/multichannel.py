@@ -43,9 +43,11 @@ def read_as(
     """
     percentiles = reading.percentiles
     if isinstance(image, str | Path):
-        if reading.is_rgb:
-            return read_image(image, max_pixels=max_pixels, percentiles=percentiles)
-        return _read_pages(image, reading, max_pixels)
+        # it is the file that says how much is needed, in our own steps too
+        with guarded(partial(damaged, str(image)), MemoryError):
+            if reading.is_rgb:
+                return read_image(image, max_pixels=max_pixels, percentiles=percentiles)
+            return _read_pages(image, reading, max_pixels)
     if reading.is_rgb or isinstance(image, Image.Image):
         return as_rgb(image, max_pixels=max_pixels, percentiles=percentiles)
     if image.ndim != 3 or image.shape[2] != reading.channels or image.size == 0:

@@ -4,8 +4,11 @@ Needs PyAV, which is imported only where a video is opened.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, cast
@@ -14,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from fcis.core.errors import InputError
+from fcis.core.guard import guarded, reason_of
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -66,18 +70,15 @@ def read_info(path: Path) -> VideoInfo:
     """
     av = _library()
     _check(path)
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: has no pictures, only sound; give a video")
-            stream = container.streams.video[0]
-            rate = _rate(stream)
-            count = stream.frames
-            if not count and container.duration:
-                count = round(container.duration / av.time_base * rate)
-            return VideoInfo(rate=rate, num_frames=count or None)
-    except av.error.FFmpegError as error:
-        raise _unreadable(path, error) from error
+    with guarded(partial(_unreadable, path)), av.open(str(path)) as container:
+        if not container.streams.video:
+            raise InputError(f"{path}: has no pictures, only sound; give a video")
+        stream = container.streams.video[0]
+        rate = _rate(stream)
+        num_frames = stream.frames
+        if not num_frames and container.duration:
+            num_frames = round(container.duration / av.time_base * rate)
+        return VideoInfo(rate=rate, num_frames=num_frames or None)
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
@@ -88,20 +89,25 @@ def read_frames(path: Path) -> Iterator[Frame]:
     """
     av = _library()
     _check(path)
-    try:
-        with av.open(str(path)) as container:
+    reading = partial(guarded, partial(_unreadable, path))
+    with ExitStack() as stack:
+        with reading():
+            container = stack.enter_context(av.open(str(path)))
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             rate = float(_rate(stream))
             timed = container.format.name != "avi"  # which holds the order of decoding alone
-            for index, frame in enumerate(container.decode(stream)):
+            frames = container.decode(stream)
+        for index in count():
+            with reading():
+                frame = next(frames, None)
+                if frame is None:
+                    return
                 image = frame.to_ndarray(format="rgb24")
                 turns = round(frame.rotation / 90) % 4  # telephones are held in every way
-                upright = np.ascontiguousarray(np.rot90(image, turns))
                 seconds = float(frame.time) if timed and frame.time is not None else index / rate
-                yield Frame(index=index, seconds=seconds, image=upright)
-    except av.error.FFmpegError as error:
-        raise _unreadable(path, error) from error
+            upright = np.ascontiguousarray(np.rot90(image, turns))
+            yield Frame(index=index, seconds=seconds, image=upright)
 
 
 class VideoWriter:
@@ -186,6 +192,7 @@ def _check(path: Path) -> None:
         raise InputError(f"{path}: no such file; check the spelling")
 
 
-def _unreadable(path: Path, error: BaseException) -> InputError:
-    text = " ".join(str(error).split())
-    return InputError(f"{path}: truncated, damaged or not a video ({text}); copy it again")
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: truncated, damaged or not a video ({reason_of(error)}); copy it again"
+    )

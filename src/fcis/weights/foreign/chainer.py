@@ -11,19 +11,14 @@ import math
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from fcis.core.errors import InputError
-
-# Python's own zip reader answers damage with any of these
-_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError,
-    RuntimeError, OSError,
-)  # fmt: skip
+from fcis.core.guard import guarded, reason_of
 
 # ResNet-152 takes 300 MB; a directory of 700 entries takes 60 KiB. Changing the order of an array
 # takes its size once more, so twice the limit is the most that a file can make us use.
@@ -71,15 +66,13 @@ def read_chainer(path: Path) -> dict[str, np.ndarray]:
         file = _File(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); check its permissions") from None
-    try:
-        with file, zipfile.ZipFile(file) as archive:
-            chosen = _chosen(path, archive.infolist())
-            return {key: _Member(path, key).read(archive, info) for key, info in chosen.items()}
-    except InputError:
-        raise
-    except _DAMAGE as error:
-        reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-        raise InputError(f"{path}: no npz file, or damaged ({reason}); fetch it anew") from None
+    with guarded(partial(_damaged, path)), file, zipfile.ZipFile(file) as archive:
+        chosen = _chosen(path, archive.infolist())
+        return {key: _Member(path, key).read(archive, info) for key, info in chosen.items()}
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: no npz file, or damaged ({reason_of(error)}); fetch it anew")
 
 
 class _File(io.FileIO):

@@ -9,10 +9,12 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from fcis.core.errors import InputError
+from fcis.core.guard import guarded, reason_of
 from fcis.recipe.types import BackboneRecipe
 from fcis.weights.foreign.mapping import HEAD_LAYERS, NUMBERED_STAGES, STEM_BIAS
 from fcis.weights.foreign.transforms import box_layout
@@ -119,20 +121,22 @@ def detect_origin(path: Path) -> Origin:
         if start == _LIST_MAGIC:
             return "release"
         if start.startswith(_ZIP):
-            with zipfile.ZipFile(path) as archive:
+            with guarded(partial(_damaged, path)), zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
             if any(name.endswith("/data.pkl") for name in names):
                 return "torch"
             if any(name.endswith(".npy") for name in names):
                 return "chainercv"
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path}: a damaged zip file ({error}); fetch it anew") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give {_KINDS}") from None
     # safetensors begins with the length of its JSON header
     if start.startswith(_PICKLE) or start[8:9] == b"{":
         return "torch"
     raise InputError(f"{path}: no known kind of weights; give {_KINDS}")
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: a damaged zip file ({reason_of(error)}); fetch it anew")
 
 
 def find_architecture(shapes: Shapes, origin: Origin, where: str) -> Architecture:

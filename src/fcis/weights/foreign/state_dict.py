@@ -5,23 +5,19 @@ Nothing in a file is ever executed: torch reads with `weights_only`, and safeten
 
 import pickle
 import re
-import struct
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from fcis.core.errors import InputError
+from fcis.core.guard import guarded
 
-# What torch answers to damage, besides what it raises as an UnpicklingError
-_DAMAGE = (
-    RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError,
-    OverflowError, OSError, struct.error, MemoryError, ImportError,
-)  # fmt: skip
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 _NESTED = ("state_dict", "model")
 
@@ -59,33 +55,15 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path}: no safetensors file, or damaged ({_first_line(error)}); fetch it anew"
-        ) from None
+    say = partial(_damaged, path, "safetensors file")
+    with guarded(say), safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}
 
 
 def _torch_file(path: Path) -> dict[str, object]:
     _refuse_compressed(path)
-    try:
+    with guarded(partial(_refused, path)):
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        asked = _GLOBAL.search(str(error))
-        problem = (
-            f"asks for {asked.group(1)[:80]}, which could run code"
-            if asked
-            else "is no state dict of torch, or has more than arrays in it"
-        )
-        raise InputError(
-            f"{path}: {problem}, so it is not read; save model.state_dict() alone, with torch.save"
-        ) from None
-    except _DAMAGE as error:
-        raise InputError(
-            f"{path}: no state dict of torch, or damaged ({_first_line(error)}); fetch it anew"
-        ) from None
     for key in _NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -97,17 +75,31 @@ def _torch_file(path: Path) -> dict[str, object]:
     return dict(content)
 
 
+def _refused(path: Path, error: Exception) -> InputError:
+    """Return what is said of a file that torch does not read."""
+    if not isinstance(error, pickle.UnpicklingError):
+        return _damaged(path, "state dict of torch", error)
+    asked = _GLOBAL.search(str(error))
+    problem = (
+        f"asks for {asked.group(1)[:80]}, which could run code"
+        if asked
+        else "is no state dict of torch, or has more than arrays in it"
+    )
+    return InputError(
+        f"{path}: {problem}, so it is not read; save model.state_dict() alone, with torch.save"
+    )
+
+
+def _damaged(path: Path, kind: str, error: Exception) -> InputError:
+    return InputError(f"{path}: no {kind}, or damaged ({_first_line(error)}); fetch it anew")
+
+
 def _refuse_compressed(path: Path) -> None:
     """Refuse an archive that could unpack to more than its size; torch compresses nothing."""
     if not zipfile.is_zipfile(path):
         return  # the format before archives, or none
-    try:
-        with zipfile.ZipFile(path) as archive:
-            stored = all(i.compress_type == zipfile.ZIP_STORED for i in archive.infolist())
-    except (zipfile.BadZipFile, *_DAMAGE) as error:
-        raise InputError(
-            f"{path}: no state dict of torch, or damaged ({_first_line(error)}); fetch it anew"
-        ) from None
+    with guarded(partial(_damaged, path, "state dict of torch")), zipfile.ZipFile(path) as archive:
+        stored = all(i.compress_type == zipfile.ZIP_STORED for i in archive.infolist())
     if not stored:
         raise InputError(f"{path}: is compressed, which torch never does; unpack it first")
 
