@@ -36,6 +36,17 @@ def test_an_outcome(images, tiny_weights, tmp_path):
     assert (outcome.done, outcome.before) == (0, 2)
 
 
+def test_a_result_that_cannot_be_written_ends_nothing(save, tiny_weights, tmp_path):
+    for name in ("a", "m" * 246, "z"):
+        save(tmp_path / "in" / f"{name}.png")
+    out = tmp_path / "out"
+    outcome = predict_files(load_predictor(tiny_weights), [str(tmp_path / "in")], out)
+    (failure,) = outcome.failures
+    assert "mmm.overlay.png: cannot be written (" in failure and outcome.done == 2
+    names = {result["image_id"] for result in json.loads((out / "predictions.json").read_text())}
+    assert names <= {"a", "z"} and (out / "z.overlay.png").is_file()
+
+
 def test_an_interruption_tells_what_was_found(images, tiny_weights, tmp_path, monkeypatch):
     detect = Predictor.detect
     calls = []

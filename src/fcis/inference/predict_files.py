@@ -310,13 +310,25 @@ class _Work:
         return _Seen(job=job, found=found, picture=ArrayPicture(job.read()), is_known=True)
 
     def _keep(self, seen: _Seen, video: VideoInput | None) -> None:
-        """Write the pictures of an image, then its line; add its instances to the outcome."""
+        """Write the results of an image, or note why there are none; the next ones go on."""
+        job = seen.job
+        try:
+            if isinstance(seen.found, InputError):
+                raise seen.found
+            self._write(seen, seen.found, video)
+        except InputError as error:
+            text = str(error)
+            line = text if job.file_name in text else f"{job.file_name}: {text}"
+            self.outcome.failures.append(line)
+
+    def _write(self, seen: _Seen, found: Instances, video: VideoInput | None) -> None:
+        """Write the pictures of an image, then its line; add its instances to the outcome.
+
+        Raises:
+            InputError: something cannot be written, or its pixels cannot be read again.
+        """
         job, outcome = seen.job, self.outcome
-        if isinstance(seen.found, InputError):
-            text = str(seen.found)
-            outcome.failures.append(text if job.file_name in text else f"{job.file_name}: {text}")
-            return
-        shown = seen.found if seen.is_known else self._shown(job, seen.found)
+        shown = found if seen.is_known else self._shown(job, found)
         if "overlay" in self._kinds:
             image = shown
             if shown.image is None and seen.picture is not None:
