@@ -284,3 +284,22 @@ def test_limits_by_hand():
     assert stretch_limits(counts, (10.0, 90.0)) == (20, 20)
     assert stretch_limits(counts, (5.0, 95.0)) == (10, 30)
     assert stretch_limits(np.zeros(256, dtype=np.int64), (5.0, 95.0)) == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("size", "changes"),
+    [
+        ((3, 100_000), {"short_side": 600, "long_side": 0}),
+        ((100_000, 3), {"short_side": 600, "long_side": 0}),
+        ((2000, 2000), {"short_side": 0, "zoom": 32.0}),
+    ],
+)
+@pytest.mark.parametrize("rounding", ["nearest", "down"])
+def test_what_would_become_far_too_large(size, changes, rounding):
+    preprocessing = replace(PLAIN, **changes, size_rounding=rounding)
+    with pytest.raises(InputError, match=r"would be enlarged .* times, to more than 33,554,432 "):
+        plan_resize(size, preprocessing)
+    assert (
+        max(plan_resize(size, replace(preprocessing, long_side=1000, short_side=600)).size) < 1001
+    )
+    assert plan_resize((8000, 9000), replace(PLAIN, zoom=1.0)).size == (8000, 9000)

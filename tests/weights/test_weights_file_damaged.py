@@ -2,14 +2,16 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from fcis.core.errors import InputError
+from fcis.model.build import build_model
 from fcis.recipe.as_json import to_json
-from fcis.weights.weights_file import read_arrays, read_info
+from fcis.weights.weights_file import check_fits, read_arrays, read_info
 
 
 def crafted(path, header, body=b""):
@@ -143,3 +145,13 @@ def test_descriptions_that_make_no_sense(tmp_path, saved_info, change, message):
     described(tmp_path / "w.safetensors", entry_of(saved_info) | change)
     with pytest.raises(InputError, match=message):
         read_info(tmp_path / "w.safetensors")
+
+
+def test_a_description_of_another_network_is_found_without_memory(saved_path, saved_info):
+    huge = replace(saved_info.model.backbone, widths=(2**16,) * 4)
+    recipes = saved_info.model, replace(saved_info.model, backbone=huge)
+    with torch.device("meta"):
+        fitting, other = map(build_model, recipes)
+    check_fits(saved_path, fitting)
+    with pytest.raises(InputError, match=r"w\.safetensors: does not fit the model \(.* instead of"):
+        check_fits(saved_path, other)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from fcis.core.devices import choose_device
 from fcis.core.errors import InputError
 from fcis.core.progress import Watcher
@@ -14,7 +16,7 @@ from fcis.model.build import build_model
 from fcis.model.folding import fold_norms
 from fcis.model.precision import Compile, Precision, compile_maps, to_precision
 from fcis.recipe.types import ModelRecipe
-from fcis.weights.weights_file import load_weights, read_info
+from fcis.weights.weights_file import check_fits, load_weights, read_info
 
 
 class Predictor(ImagePredictor):
@@ -110,6 +112,8 @@ def load_predictor(
             f"{path}: holds a backbone alone, which finds nothing by itself; train with it: "
             f"fcis train --weights {path}"
         )
+    with torch.device("meta"):  # which takes no memory, whatever a description asks for
+        check_fits(path, build_model(recipe or info.model))
     model = build_model(recipe or info.model)
     load_weights(path, model)
     model.eval()

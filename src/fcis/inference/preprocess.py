@@ -8,9 +8,12 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from fcis.core.errors import InputError
 from fcis.imaging.channel_counts import fit_channels
 from fcis.recipe.types import Preprocessing
 from fcis.structures import ImageBatch
+
+MOST_ENLARGED = 2**25  # pixels of an image that is larger than its file's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,9 @@ def plan_resize(size: tuple[int, int], preprocessing: Preprocessing) -> Resize:
     The shorter side becomes `short_side` unless the longer one would pass `long_side`; with
     `short_side` 0 the factor is `zoom`.
 
+    Raises:
+        InputError: the image would become far too large, as narrow ones do.
+
     Official: lib/utils/image.py:89-104 @309f6c9. With `size_rounding` down: ChainerCV,
     experimental/links/model/fcis/fcis.py:165-172, 267 @7159616, whose one factor is the widths'.
     """
@@ -48,6 +54,12 @@ def plan_resize(size: tuple[int, int], preprocessing: Preprocessing) -> Resize:
             factor = bound / long
     else:
         factor = preprocessing.zoom
+    if factor > 1 and short * long * factor**2 > MOST_ENLARGED:
+        raise InputError(
+            f"image: {size[1]} x {size[0]} pixels (width x height) would be enlarged "
+            f"{factor:.4g} times, to more than {MOST_ENLARGED:,} pixels; cut it, take a smaller "
+            "size, or look in tiles"
+        )
     if preprocessing.size_rounding == "nearest":
         height, width = (max(1, round(n * factor)) for n in size)
         return Resize(size=(height, width), factors=(factor, factor))

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Literal, TypeVar, cast, get_args, get_origin
 
 from fcis.core.errors import InputError
-from fcis.recipe.bounds import below, check_bounds, check_record, hints_of, split_hint
+from fcis.recipe.bounds import below, check_bounds, check_record, hints_of, shown, split_hint
 from fcis.recipe.migrations import MOVED, VERSION, migrate
 from fcis.recipe.types import ModelRecipe, Recipe
 
@@ -54,7 +54,7 @@ def from_json(kind: type[T], data: object, where: str) -> T:
 
 def _record(kind: type[T], data: object, where: str) -> T:
     if not isinstance(data, Mapping):
-        raise InputError(f"{where.removesuffix(': ')}: expected an object, got {data!r}")
+        raise InputError(f"{where.removesuffix(': ')}: expected an object, got {shown(data)}")
     hints = hints_of(kind)
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(map(str, data)) - set(known))
@@ -79,7 +79,9 @@ def _convert(hint: object, value: object, where: str) -> object:
     if origin is Literal:
         # True equals 1, and 8.0 equals 8
         if not any(type(value) is type(choice) and value == choice for choice in arguments):
-            raise InputError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
+            raise InputError(
+                f"{where}: {shown(value)} is not one of {', '.join(map(str, arguments))}"
+            )
         return value
     if origin is tuple:
         return _convert_list(arguments, value, where)
@@ -87,13 +89,13 @@ def _convert(hint: object, value: object, where: str) -> object:
         return _convert_float(value, where)
     if type(value) is not hint:
         expected = {bool: "true or false", int: "a whole number", str: "text"}
-        raise InputError(f"{where}: expected {expected[cast(type, hint)]}, got {value!r}")
+        raise InputError(f"{where}: expected {expected[cast(type, hint)]}, got {shown(value)}")
     return value
 
 
 def _convert_list(arguments: tuple[object, ...], value: object, where: str) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
-        raise InputError(f"{where}: expected a list such as [1, 2], got {value!r}")
+        raise InputError(f"{where}: expected a list such as [1, 2], got {shown(value)}")
     kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
     if len(kinds) != len(value):
         raise InputError(f"{where}: expected {len(kinds)} values, got {len(value)}")
@@ -109,7 +111,7 @@ def _convert_float(value: object, where: str) -> float:
             number = math.inf
         if math.isfinite(number):
             return number
-    raise InputError(f"{where}: expected a finite number, got {value!r}")
+    raise InputError(f"{where}: expected a finite number, got {shown(value)}")
 
 
 def with_setting(recipe: T, key: str, text: str) -> T:

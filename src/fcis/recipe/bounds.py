@@ -101,7 +101,7 @@ Strength = Annotated[float, Between(0, 1e6)]
 Count = Annotated[int, Between(1, 10**9)]
 CountOrNone = Annotated[int, Between(0, 10**9)]
 Channels = Annotated[int, Between(1, 2**16)]
-Side = Annotated[int, Between(1, 1024)]
+Side = Annotated[int, Between(1, 256)]
 Percentile = Annotated[float, Between(0, 100)]
 Percentiles = Annotated[tuple[Percentile, Percentile], Rising(strictly=True)]
 
@@ -119,7 +119,8 @@ def _number(value: int | float) -> str:
     return f"{int(value) if value == int(value) else value:,}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as a message shows it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
@@ -153,7 +154,7 @@ def check_bounds(hint: object, value: object, where: str) -> None:
     kind, bounds = split_hint(hint)
     for bound in bounds:
         if not bound.holds(value):
-            raise InputError(f"{where}: is {_shown(value)}, expected {bound}")
+            raise InputError(f"{where}: is {shown(value)}, expected {bound}")
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where}: is {value!r}, expected a finite number")
     if get_origin(kind) is Literal and value not in get_args(kind):
@@ -164,7 +165,7 @@ def check_bounds(hint: object, value: object, where: str) -> None:
         if hints[-1] is Ellipsis:
             hints = hints[:1] * len(value)
         if len(hints) != len(value):
-            raise InputError(f"{where}: is {_shown(value)}, expected {len(hints)} values")
+            raise InputError(f"{where}: is {shown(value)}, expected {len(hints)} values")
         for number, (own, inner) in enumerate(zip(hints, value, strict=True)):
             check_bounds(own, inner, f"{where}[{number}]")
 

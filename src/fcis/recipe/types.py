@@ -31,8 +31,9 @@ from fcis.recipe.training import OptimiserRecipe as OptimiserRecipe
 from fcis.recipe.training import TargetRecipe as TargetRecipe
 from fcis.recipe.training import TrainingRecipe
 
-_Depth = Annotated[int, Between(1, 1000)]
+_Depth = Annotated[int, Between(1, 256)]
 _Anchors = Length(1, 100)
+_Factor = Annotated[float, Between(0, 32, "low")]
 _Stds = tuple[Positive, Positive, Positive, Positive]
 
 System = Literal["fcis", "fcis-separate", "naive-mnc", "mnc", "instfcn-rfcn"]
@@ -209,7 +210,7 @@ class InstFCNRecipe:
     window_cells: Side = 14
     window_parts: Annotated[int, Between(1, 64)] = 7
     window_channels: Channels = 512
-    pyramid: Annotated[tuple[Positive, ...], Length(1, 100), Rising()] = (
+    pyramid: Annotated[tuple[_Factor, ...], Length(1, 100), Rising()] = (
         0.1975, 0.2963, 0.4444, 0.6667, 1.0, 1.5,
     )  # fmt: skip
     window_fill: PositiveShare = 0.8
@@ -296,9 +297,9 @@ class Preprocessing:
         size_rounding: how the resized side lengths become whole.
     """
 
-    short_side: Annotated[int, Between(0, 10**6)] = 600
-    long_side: Annotated[int, Between(0, 10**6)] = 1000
-    zoom: Annotated[float, Between(0, 1000, "low")] = 1.0
+    short_side: Annotated[int, Between(0, 2**14)] = 600
+    long_side: Annotated[int, Between(0, 2**16)] = 1000
+    zoom: _Factor = 1.0
     mean: Annotated[tuple[Annotated[float, Between(-1e6, 1e6)], ...], Length(1, 1024)] = (
         123.15, 115.90, 103.06,
     )  # fmt: skip

@@ -7,15 +7,17 @@ file is ever executed.
 import json
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from fcis.core.errors import InputError
+from fcis.core.guard import guarded, reason_of
 from fcis.core.output_files import put_file
 from fcis.evaluation.calibration import Calibration
 from fcis.evaluation.records import DEFAULT_THRESHOLD
@@ -190,10 +192,20 @@ def load_weights(path: Path, model: nn.Module) -> None:
         InputError: arrays are missing, left over, or of another shape.
     """
     state = read_arrays(path)
-    problem = _first_mismatch(_state(model), state)
-    if problem:
-        raise InputError(f"{path}: does not fit the model ({problem}); is the file complete?")
+    shapes = [{k: v.shape for k, v in arrays.items()} for arrays in (_state(model), state)]
+    _refuse(path, _first_mismatch(*shapes))
     model.load_state_dict(state, strict=False)
+
+
+def check_fits(path: Path, model: nn.Module) -> None:
+    """Check that a file has the arrays of a model, by its header; the model may have no memory.
+
+    Raises:
+        InputError: arrays are missing, left over, or of another shape.
+    """
+    with _open(path) as file:
+        found = {name: torch.Size(file.get_slice(name).get_shape()) for name in file.keys()}
+    _refuse(path, _first_mismatch({k: v.shape for k, v in _state(model).items()}, found))
 
 
 def load_what_fits(path: Path, model: Detector, class_names: tuple[str, ...]) -> list[str]:
@@ -261,10 +273,12 @@ def _calibration(entry: dict[str, float] | None) -> Calibration | None:
 def _open(path: Path) -> safe_open:
     if not path.is_file():
         raise InputError(f"{path}: no such weights file; `fcis info` lists what there is")
-    try:
+    with guarded(partial(_damaged, path)):
         return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a safetensors file or damaged ({error})") from None
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: not a safetensors file or damaged ({reason_of(error)})")
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
@@ -336,11 +350,16 @@ def _adapt_stem(model: Detector, trained: Preprocessing) -> None:
                 adapt_stem(module, own, mean, std)
 
 
-def _first_mismatch(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:
-    for name, value in expected.items():
+def _refuse(path: Path, mismatch: str) -> None:
+    if mismatch:
+        raise InputError(f"{path}: does not fit the model ({mismatch}); is the file complete?")
+
+
+def _first_mismatch(expected: dict[str, torch.Size], found: dict[str, torch.Size]) -> str:
+    for name, shape in expected.items():
         if name not in found:
             return f"{name} is missing"
-        if found[name].shape != value.shape:
-            return f"{name} is {tuple(found[name].shape)} instead of {tuple(value.shape)}"
+        if found[name] != shape:
+            return f"{name} is {tuple(found[name])} instead of {tuple(shape)}"
     left = sorted(set(found) - set(expected))
     return f"{left[0]} is not part of it" if left else ""
