@@ -22,6 +22,7 @@ from fcis.core.masks import (
     rle_from_crop,
     rle_from_mask,
     rle_from_polygons,
+    rle_union,
 )
 
 
@@ -228,3 +229,9 @@ def test_pixels_of_crops():
     assert pixels_in_both(mask, crop(0, 0, np.ones((3, 10)))) == 2
     assert pixels_in_both(mask, crop(3, 5, [[1, 1]])) == 1
     assert pixels_in_both(mask, crop(5, 5, np.ones((4, 4)))) == 0
+
+
+def test_the_union_of_masks():
+    masks = np.random.default_rng(0).random((3, 9, 7)) < 0.3
+    union = rle_union([rle_from_mask(mask) for mask in masks])
+    np.testing.assert_array_equal(mask_from_rle(union), masks.any(axis=0))

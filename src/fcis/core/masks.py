@@ -84,9 +84,14 @@ def rle_from_crop(crop: MaskCrop, height: int, width: int) -> RLE:
     return rle_from_counts(counts.tolist(), height, width)
 
 
+def rle_union(masks: Sequence[RLE]) -> RLE:
+    """Return the encoding of the union of masks of one image."""
+    return cast(RLE, coco_mask.merge(cast(list[dict], list(masks))))
+
+
 def mask_from_rle(rle: RLE) -> Bool[np.ndarray, "height width"]:
     """Return the full-size mask of an encoding."""
-    return coco_mask.decode(_plain(rle)).astype(bool)
+    return coco_mask.decode(_plain(rle)).view(bool)
 
 
 def crop_from_rle(rle: RLE) -> MaskCrop:

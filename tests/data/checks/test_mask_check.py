@@ -262,3 +262,14 @@ def test_every_polygon_that_is_accepted_has_a_pixel():
             accepted += 1
             assert mask_from_rle(rle).any()
     assert accepted > 1000
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_an_outline_too_long_to_be_drawn(is_quick):
+    zigzag = [value for n in range(3000) for value in (3000 * (n % 2), n)]
+    check = check_mask([zigzag], 3000, 3000, is_quick=is_quick)
+    (problem,) = check.problems
+    assert problem.kind.name == "bad-polygon" and check.mask is None
+    assert "edges are 9e+06 px long in all" in problem.text
+    rings = [value for n in range(3000) for value in (1500 + 9 * (n % 2), n)]
+    assert not check_mask([rings], 3000, 3000, is_quick=is_quick).problems

@@ -1,6 +1,13 @@
 """Values as JSON holds them."""
 
-from fcis.data.formats.json_values import is_flat, is_id, is_number, short, whole_number
+from fcis.data.formats.json_values import (
+    image_size_of,
+    is_flat,
+    is_id,
+    is_number,
+    short,
+    whole_number,
+)
 
 
 def test_numbers():
@@ -30,3 +37,10 @@ def test_short_texts_of_endless_values():
         value = [value] * 40
     assert short(value).endswith("...") and len(short(value)) == 40
     assert short(1 << 20_000) == "int"
+
+
+def test_sizes_that_an_image_can_have():
+    assert image_size_of(16, 20.0) == (16, 20)
+    assert image_size_of(2, 2**20) == (2, 2**20)
+    for height, width in ((0, 5), (5, -1), (2, 10**8), (10**5, 10**5), (10**30, 10**30), ("5", 5)):
+        assert image_size_of(height, width) is None

@@ -3,13 +3,14 @@
 import base64
 import io
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fcis.core.masks import mask_from_rle
+from fcis.core.masks import mask_from_rle, rle_area
 from fcis.data.checks.faults import FAR_POLYGON
 from fcis.data.checks.object_check import check_object
 from fcis.data.dataset import Polygons
@@ -162,3 +163,16 @@ def test_a_mask_is_held_against_its_corners_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("was decoded"))
     found = join(shape([[2, 1], [3, 2]], "mask", mask=png(np.ones((90, 90)))))
     assert "holds a mask of 90 x 90 pixels" in found.problems[0].text
+
+
+def test_a_group_on_a_huge_image_takes_no_memory_for_it():
+    entries = (
+        shape(group_id=1),
+        shape([[3, 2], [7, 5]], "mask", mask=png(np.ones((4, 5))), group_id=1),
+    )
+    tracemalloc.start()
+    found = join(*entries, size=(30_000, 30_000)).segmentation
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**6
+    assert found["size"] == [30_000, 30_000] and rle_area(found) == 12 + 20 - 6

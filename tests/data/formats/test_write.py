@@ -100,3 +100,13 @@ def test_two_classes_of_one_name(tmp_path, objects, scenes):
         write_dataset(data, tmp_path / "labelme", "labelme")
     for to in ("coco", "yolo", "masks"):
         assert objects(convert(data, tmp_path / to, to)) == objects(data)
+
+
+def test_names_that_are_no_text(difficult, tmp_path):
+    """Files whose names are not UTF-8 come with such characters."""
+    first, *_ = difficult.images
+    data = replace(difficult, images=(replace(first, file_name="caf\udce9.png"),))
+    with pytest.raises(
+        InputError, match=r"caf\\udce9.* cannot be written as UTF-8; rename the file"
+    ):
+        write_dataset(data, tmp_path / "out", "labelme")

@@ -3,8 +3,14 @@
 Sizes and places are pixels of the image unless a line says otherwise.
 """
 
-MOST_PIXELS = 2**31
-"""Of an image: runs of an encoding are counted in 32 bits."""
+MOST_PIXELS = 10**9
+"""Of an image: larger ones are not read in tiles either."""
+
+LONGEST_SIDE = 2**20
+"""Of an image: encoding an outline takes memory in proportion to the side, whatever the area."""
+
+LONGEST_OUTLINE = 4_000_000.0
+"""Along its edges, for the same reason; an outline around each of 10,000 cells is 1,000,000."""
 
 LARGEST_NUMBER = 1e12
 """No coordinate, extent or area of an image is larger; squares of it are still exact enough."""

@@ -168,6 +168,13 @@ def _placed(
             )
             problems.append(Problem(FAR_POLYGON, text, "correct or remove the annotation"))
             continue
+        # at most so many edges of at most so much; hardly any outline has to be measured
+        if len(part) * (x1 - x0 + y1 - y0) > limits.LONGEST_OUTLINE and (
+            (length := _length(part.reshape(-1, 2))) > limits.LONGEST_OUTLINE
+        ):
+            text = f"has a polygon whose edges are {length:g} px long in all"
+            problems.append(Problem(BAD_POLYGON, text, "correct or remove the annotation"))
+            continue
         if not is_quick and _is_line(part.reshape(-1, 2)):
             text = f"has a flat polygon {_from_to(extent)}"
             problems.append(Problem(FLAT_POLYGON, text, fix=_REMOVED))
@@ -213,6 +220,11 @@ def _is_normalised(extents: Sequence[_Extent], height: int, width: int) -> bool:
     return min(height, width) > limits.UNITLESS_SIDE and all(
         min(x0, y0) >= 0 and max(x1, y1) <= limits.UNIT for x0, y0, x1, y1 in extents
     )
+
+
+def _length(points: Float64[np.ndarray, "_ 2"]) -> float:
+    """Return the length of all edges, the longer of across and down of each."""
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 
 
 def _is_line(points: Float64[np.ndarray, "_ 2"]) -> bool:

@@ -27,10 +27,10 @@ from fcis.data.checks.faults import (
     dropped_with,
     place_of,
 )
-from fcis.data.checks.limits import MOST_PIXELS
+from fcis.data.checks.limits import LONGEST_SIDE
 from fcis.data.checks.raw import Entry, RawImage, RawObject, Size
 from fcis.data.dataset import Category, FileSource
-from fcis.data.formats.json_values import is_id, short, whole_number
+from fcis.data.formats.json_values import image_size_of, is_id, short
 
 _NO_ID = "use a whole number or text"
 _TWICE, _OWN = "occurs more than once", "give each its own"
@@ -69,19 +69,19 @@ class CocoLists:
         """Yield the images that have an id and a file name of their own."""
         for image_id, entry in self._images.items():
             name, problems = str(entry["file_name"]), ()
-            height, width = whole_number(entry.get("height")), whole_number(entry.get("width"))
-            is_size = height and width and 0 < height * width < MOST_PIXELS and width > 0
-            if not is_size:
-                got = f"{entry.get('height')!r} and {entry.get('width')!r}"
+            stated = image_size_of(entry.get("height"), entry.get("width"))
+            if stated is None:
+                got = f"{short(entry.get('height'))} and {short(entry.get('width'))}"
                 text = f"needs a positive 'height' and 'width', got {got}"
                 fix = Changed("size taken from the file")
-                problems = (Problem(BAD_IMAGE, text, "correct them", fix),)
+                remedy = f"correct them; a side has at most {LONGEST_SIDE:,} px"
+                problems = (Problem(BAD_IMAGE, text, remedy, fix),)
             yield RawImage(
                 id=image_id,
                 file_name=name,
                 source=FileSource(path=self._folder / (file_name(entry) or name)),
                 objects=partial(self._objects_of, image_id, f"image {image_id!r}, {name}"),
-                stated=(height, width) if is_size and height and width else None,
+                stated=stated,
                 problems=problems,
                 entry=entry,
             )

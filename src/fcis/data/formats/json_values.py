@@ -4,7 +4,7 @@ from reprlib import Repr
 from typing import TypeGuard
 
 from fcis.core.coco_types import ImageId
-from fcis.data.checks.limits import LARGEST_NUMBER
+from fcis.data.checks.limits import LARGEST_NUMBER, LONGEST_SIDE, MOST_PIXELS
 
 # a collection that holds another one many times, and so on, would be too long to be written
 _BRIEF = Repr()
@@ -17,6 +17,15 @@ def whole_number(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
         return None
     return int(value)
+
+
+def image_size_of(height: object, width: object) -> tuple[int, int] | None:
+    """Return (height, width) as a file states them, None if no image can have that size."""
+    rows, columns = whole_number(height), whole_number(width)
+    if rows is None or columns is None or min(rows, columns) < 1:
+        return None
+    is_possible = max(rows, columns) <= LONGEST_SIDE and rows * columns <= MOST_PIXELS
+    return (rows, columns) if is_possible else None
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -13,9 +13,8 @@ from jaxtyping import UInt8
 
 from fcis.core.errors import InputError
 from fcis.core.guard import guarded, reason_of
-from fcis.data.checks.limits import MOST_PIXELS
 from fcis.data.dataset import FileSource, ImageSource
-from fcis.data.formats.json_values import whole_number
+from fcis.data.formats.json_values import image_size_of
 from fcis.imaging.finding import SUFFIXES
 from fcis.imaging.reading import as_rgb, decode_bytes
 
@@ -92,7 +91,4 @@ def find_image(path: Path, document: Mapping[str, object]) -> FoundPicture:
 
 def stated_size(document: Mapping[str, object]) -> tuple[int, int] | None:
     """Return (height, width) as a LabelMe file states them; None if it does not."""
-    height, width = (whole_number(document.get(key)) for key in ("imageHeight", "imageWidth"))
-    if height and width and height > 0 and width > 0 and height * width < MOST_PIXELS:
-        return height, width
-    return None
+    return image_size_of(document.get("imageHeight"), document.get("imageWidth"))

@@ -16,7 +16,7 @@ from jaxtyping import Float64
 from fcis.core.coco_types import ImageId
 from fcis.core.errors import InputError
 from fcis.core.guard import guarded, reason_of
-from fcis.core.masks import MaskCrop, mask_from_rle, rle_from_mask
+from fcis.core.masks import MaskCrop, rle_from_crop, rle_union
 from fcis.data.checks.faults import (
     BAD_ANNOTATION,
     BAD_POLYGON,
@@ -119,13 +119,10 @@ def join_shapes(
     parts = [shape.outline for shape in shapes if shape.outline is not None]
     segmentation: object = parts
     if not problems and len(parts) < len(shapes):
-        polygons = Polygons(parts=tuple(parts), height=height, width=width)
-        mask = mask_from_rle(polygons.encode()) if parts else np.zeros(size, dtype=bool)
-        for shape in shapes:
-            if (crop := shape.crop) is not None:
-                rows, columns = crop.bits.shape
-                mask[crop.top : crop.top + rows, crop.left : crop.left + columns] |= crop.bits
-        segmentation = rle_from_mask(mask)
+        masks = [rle_from_crop(s.crop, height, width) for s in shapes if s.crop is not None]
+        if parts:
+            masks.append(Polygons(parts=tuple(parts), height=height, width=width).encode())
+        segmentation = rle_union(masks)
     return RawObject(
         where=where,
         id=id,

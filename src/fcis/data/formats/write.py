@@ -61,9 +61,10 @@ def write_dataset(
             raise InputError(f"{out}: is not empty; name a new folder, so that nothing is mixed")
         path = _write(dataset, out, to, document)
     except UnicodeEncodeError as error:  # JSON and file names can hold what is no text
+        text = error.object[max(0, error.start - 40) : error.end]
         raise InputError(
-            f"{dataset.name}: {error.object[:80]!r} in it cannot be written as UTF-8; rename the "
-            f"file or class, or write another format than {to}"
+            f"{dataset.name}: {text!r} in it cannot be written as UTF-8; rename the file or "
+            f"class, or write another format than {to}"
         ) from error
     except OSError as error:
         place = error.filename or out
