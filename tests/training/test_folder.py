@@ -70,6 +70,17 @@ def test_a_damaged_recipe(tmp_path, tiny, content):
         check_folder(tmp_path, tiny, resume=True)
 
 
+def test_a_recipe_that_says_the_same_stays_as_it_was_written(tmp_path, tiny):
+    begin_folder(tmp_path, tiny)
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    before = path.read_bytes()
+    begin_folder(tmp_path, tiny)
+    assert path.read_bytes() == before
+    begin_folder(tmp_path, with_setting(tiny, "pictures", "7"))
+    assert from_json(Recipe, json.loads(path.read_text()), "recipe").training.pictures == 7
+
+
 def test_a_folder_that_cannot_be_made(tmp_path, tiny):
     (tmp_path / "file").write_text("")
     with pytest.raises(

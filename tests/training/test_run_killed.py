@@ -106,7 +106,7 @@ def test_a_run_survives_being_killed_anywhere(tmp_path, tiny, workers, more):
         ("checkpoint", 2),  # in the middle of one that replaces another
         ("weights", 1),  # in the middle of the best weights
         ("before the checkpoint", 1),  # after a validation
-        ("table", 2),  # while the table is cut back
+        ("table", 1),  # while the table is cut back
         ("step", 3),
     ):
         finish(start(torn, recipe, where, count), -signal.SIGKILL)

@@ -44,13 +44,16 @@ def check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> tuple[Recipe,
 
 
 def begin_folder(folder: Path, recipe: Recipe) -> None:
-    """Make the run's folder, with the recipe in it.
+    """Make the run's folder, with the recipe in it; one that says the same stays as it is.
 
     Raises:
         InputError: it cannot be written.
     """
+    path = folder / RECIPE
+    if path.is_file() and _read_recipe(path) == recipe:
+        return
     text = json.dumps(to_json(recipe), indent=2) + "\n"
-    put_file(folder / RECIPE, lambda f: f.write(text.encode()), remedy="choose another --out")
+    put_file(path, lambda file: file.write(text.encode()), remedy="choose another --out")
 
 
 def _read_recipe(path: Path) -> Recipe:
