@@ -29,17 +29,20 @@ READERS = pytest.mark.parametrize("read", [whole, by_rows])
 
 
 @READERS
-@pytest.mark.parametrize("color", [0, 2, 3, 4, 6])
+@pytest.mark.parametrize(
+    ("depth", "color"),
+    [(1, 0), (2, 0), (8, 0), (16, 0), (8, 2), (16, 2), (4, 3), (8, 3), (8, 4), (16, 4), (8, 6)],
+)
 @pytest.mark.parametrize("rows", [0, 40, 119])
-def test_a_png_with_fewer_rows_than_it_says(tmp_path, read, rows, color):
+def test_a_png_with_fewer_rows_than_it_says(tmp_path, read, rows, depth, color):
     path = tmp_path / "x.png"
-    line = 1 + 20 * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    line = 1 + (20 * depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color] + 7) // 8
     palette = struct.pack(">I4s3sI", 3, b"PLTE", b"abc", zlib.crc32(b"PLTEabc"))
     before = [palette] if color == 3 else []
-    path.write_bytes(png((20, 120, 8, color), zlib.compress(bytes(line * rows)), *before))
+    path.write_bytes(png((20, 120, depth, color), zlib.compress(bytes(line * rows)), *before))
     with pytest.raises(InputError, match=r"x\.png: the image is truncated or damaged"):
         read(path)
-    path.write_bytes(png((20, 120, 8, color), zlib.compress(bytes(line * 120)), *before))
+    path.write_bytes(png((20, 120, depth, color), zlib.compress(bytes(line * 120)), *before))
     assert read(path).shape == (120, 20, 3)
 
 
@@ -82,6 +85,15 @@ def test_strips_that_lie_upon_each_other(tmp_path, read):
     entries[-1] = (279, [1] * count)
     path.write_bytes(tiff(entries, data))
     assert read(path).shape == (count, 1, 3)
+
+
+@READERS
+def test_strips_for_the_first_rows_alone(tmp_path, read):
+    path = tmp_path / "x.tif"
+    entries = [(256, [9]), (257, [90]), (258, [8]), (259, [1]), (262, [1]), (273, [8]), (277, [1])]
+    path.write_bytes(tiff([*entries, (278, [9]), (279, [81])], bytes(82)))
+    with pytest.raises(InputError, match="it claims 90 rows in 1 strips of 9"):
+        read(path)
 
 
 @READERS

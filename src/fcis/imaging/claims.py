@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from fcis.core.errors import InputError
 from fcis.imaging.png_chunks import has_all_rows
 
-_COUNTS, _TILE_SIDES = (279, 325), (322, 323)  # tags of TIFF
+_COUNTS, _TILE_SIDES, _STRIPS, _STRIP_ROWS = (279, 325), (322, 323), 273, 278  # tags of TIFF
 # Of the file's bytes: a part may well claim more than there is, but not all of them together
 _MOST_CLAIMED = 2
 _LARGEST_TILE = 2**24  # pixels; larger ones only in images that are as large
@@ -34,6 +34,10 @@ def check_tiff(image: TiffImageFile, name: str) -> None:
         width, height = max(tile[0]), max(tile[1])
         if width * height > max(_LARGEST_TILE, image.width * image.height):
             raise _untrue(name, f"tiles of {width} x {height} pixels")
+    height, rows = image.height, (_whole_numbers(tags.get(_STRIP_ROWS)) or [0])[0]
+    strips = len(_whole_numbers(tags.get(_STRIPS)))
+    if not all(tile) and 0 < rows < height and 0 < strips < -(-height // rows):
+        raise _untrue(name, f"{height} rows in {strips} strips of {rows}")
     counts = [count for tag in _COUNTS for count in _whole_numbers(tags.get(tag))]
     if len(counts) > 1 and image.fp is not None:
         place = image.fp.tell()
@@ -48,19 +52,19 @@ class PngRows:
 
     def __init__(self, image: PngImageFile) -> None:
         self._source = os.fsdecode(image.filename) if image.filename else image.fp
-        self._is_marked = not (image.info.get("interlace") or image.is_animated)
-        if self._is_marked:
+        self._last = (0, image.height - 1, image.width, image.height)
+        self._mark: np.ndarray | None = None
+        if not (image.info.get("interlace") or image.is_animated):
             # into which Pillow decodes; a row that never came keeps the mark
             blank = Image.new(image.mode, image.size, None)
-            blank.paste(_mark_of(image), (0, image.height - 1, image.width, image.height))
+            blank.paste(_mark_of(image), self._last)
+            self._mark = np.asarray(blank.crop(self._last))
             image.im = blank.im
 
     def are_there(self, image: PngImageFile) -> bool:
         """Tell it of the decoded image; the file is read again only if its last row looks odd."""
-        if self._is_marked:
-            last = image.crop((0, image.height - 1, image.width, image.height))
-            if (np.asarray(last) != _mark_of(image)).any():
-                return True
+        if self._mark is not None and (np.asarray(image.crop(self._last)) != self._mark).any():
+            return True
         if not isinstance(self._source, str):
             return self._source is None or has_all_rows(self._source)
         with Path(self._source).open("rb") as file:
