@@ -1,6 +1,9 @@
 """What a run over files returns; what it writes is tested with `fcis predict`."""
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +48,27 @@ def test_a_result_that_cannot_be_written_ends_nothing(save, tiny_weights, tmp_pa
     assert "mmm.overlay.png: cannot be written (" in failure and outcome.done == 2
     names = {result["image_id"] for result in json.loads((out / "predictions.json").read_text())}
     assert names <= {"a", "z"} and (out / "z.overlay.png").is_file()
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_is_done(save, tiny_weights, tmp_path, monkeypatch):
+    for name in "abc":
+        save(tmp_path / "in" / f"{name}.png")
+    replace, seen = Path.replace, []
+
+    def replace_some(self, target):
+        seen.append(target.name)
+        if target.name == "b.overlay.png":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_some)
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=r"b\.overlay\.png: cannot be written \(No space left"):
+        predict_files(load_predictor(tiny_weights), [str(tmp_path / "in")], out, threshold=0.0)
+    assert seen == ["a.overlay.png", "b.overlay.png", "predictions.json"]
+    assert sorted(os.listdir(out)) == ["a.overlay.png", "predictions.json"]
+    found = json.loads((out / "predictions.json").read_text())
+    assert {entry["image_id"] for entry in found} == {"a"}
 
 
 def test_an_interruption_tells_what_was_found(images, tiny_weights, tmp_path, monkeypatch):

@@ -7,68 +7,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
 
 from fcis.core.errors import InputError
 from fcis.core.interrupts import Terminated
-from fcis.data.scenes.shape_scenes import scene_dataset
 from fcis.model.build import build_model
-from fcis.recipe.conventions import with_conventions
 from fcis.training import loop
 from fcis.training.batch import collate_samples
 from fcis.training.loader import training_loader
 from fcis.training.log import Log
-from fcis.training.loop import fabric_of, run_loop
 from fcis.training.losses import compute_losses
 from fcis.training.metrics import read_metrics
 from fcis.training.optim import build_optimiser
 from fcis.training.samples import TrainingSamples
 from fcis.training.state import RunState
-from fcis.training.validating import Judge
-from fcis.training.validation_pictures import Pair
 
+from .loop_cases import Finding, run
 from .run_cases import with_training
-from .slow_step import slow_loss, slow_update
-
-
-class Finding(Judge):
-    """Validations that find the given APs, and what was kept of them."""
-
-    def __init__(self, aps=None, metric="AP"):
-        self.aps = itertools.repeat(0.0) if aps is None else iter(aps)
-        self.metric = metric
-        self.kept = []
-        self.modes = []
-        self.state = None
-
-    def validate(self):
-        self.modes.append(self.state.model.training)
-        ap = next(self.aps)
-        loss = {"loss": 10 - 10 * ap} if self.metric == "loss" else {}
-        return {"AP": ap, "AP50": 2 * ap, "AP75": ap / 2, "box_AP": 1 - ap, "dsb@0.50": 0.0} | loss
-
-    def keep(self, figures):
-        self.kept.append((self.state.step, figures["AP"]))
-
-    def pictures(self):
-        picture = Image.new("RGB", (40, 30), "red")
-        return [Pair(name="a.png", annotated=picture, found=picture, titles=("a", "b"))]
-
-
-def run(folder, recipe, loader, judge=None, *, model=None, state=None):
-    """Run the loop to its end; return the state."""
-    training = recipe.training
-    fabric = fabric_of(training, "cpu")
-    if state is None:
-        model = model or build_model(recipe.model, seed=1)
-        state = RunState(model, training, Log(folder, training.steps, training.batch))
-    judge = judge or Finding()
-    judge.state = state
-    try:
-        run_loop(fabric, state, recipe, loader, judge, folder / "last.ckpt")
-    finally:
-        state.log.close()
-    return state
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -160,115 +114,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, scene_set, tiny):
     message = r"scene-1-0000\d\d\.png: the loss rpn_class is not finite in step 1; look at this"
     with pytest.raises(InputError, match=message):
         run(tmp_path, tiny, training_loader(scene_set, tiny, 0), model=model)
-
-
-ALL = 10**6  # anchors or RoIs, more than there are
-
-
-@pytest.fixture(scope="module")
-def small_scenes():
-    return scene_dataset(4, 5, size=(64, 80))
-
-
-@pytest.fixture
-def exact(tiny):
-    """Nothing is drawn: every anchor is labelled, and of the RoIs the hardest count."""
-    training = tiny.training
-    optimiser = replace(
-        training.optimiser,
-        kind="sgd",
-        lr=0.02,
-        momentum=0.9,
-        weight_decay=0.01,
-        reduction_lr=3.0,
-        warmup="none",
-        schedule="step",
-        clip_norm=0.5,
-    )
-    targets = replace(training.targets, anchors=ALL, rois=12, ohem=True)
-    backbone = replace(tiny.model.backbone, norm="group")
-    recipe = replace(
-        tiny,
-        model=replace(tiny.model, backbone=backbone),
-        training=replace(
-            training, steps=2, batch=2, precision="float64", optimiser=optimiser, targets=targets
-        ),
-    )
-    rows = {"rpn_box_norm": "labelled", "mask_loss_norm": "rois", "sampling": "align"}
-    return with_conventions(recipe, rows)
-
-
-def batch_of(scenes, recipe, step):
-    samples = TrainingSamples(scenes, recipe)
-    numbers = range(2 * step, 2 * step + 2)
-    return collate_samples([samples[n] for n in numbers]).of_type(torch.float64)
-
-
-def gradients(model, loss):
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    found = torch.autograd.grad(loss, parameters)
-    return dict(zip(names, found, strict=True))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("planned", ["planned", "actual"])
-def test_loss_and_gradient_are_those_of_the_loops(small_scenes, exact, planned):
-    recipe = with_conventions(exact, {"loss_rois": planned})
-    model = build_model(recipe.model, seed=1).double()
-    batch = batch_of(small_scenes, exact, 0)
-    expected, hardest = slow_loss(model, batch, recipe)
-    found = compute_losses(model, batch, recipe).total()
-    assert found.item() == pytest.approx(expected.item(), rel=1e-9)
-    assert all(len(h) == 12 for h in hardest)
-    slow, fast = gradients(model, expected), gradients(model, found)
-    for name, value in slow.items():
-        bound = 1e-9 * float(value.abs().max()) + 1e-15
-        torch.testing.assert_close(fast[name], value, rtol=0, atol=bound, msg=name)
-
-
-@pytest.mark.slow
-def test_two_steps_are_those_of_the_loops(tmp_path, small_scenes, exact):
-    trained = build_model(exact.model, seed=1).double()
-    run(tmp_path, exact, training_loader(small_scenes, exact, 0), model=trained)
-    model = build_model(exact.model, seed=1).double()
-    momenta: dict[str, torch.Tensor] = {}
-    for step in range(2):
-        loss, _ = slow_loss(model, batch_of(small_scenes, exact, step), exact)
-        found = gradients(model, loss)
-        values = {name: p.detach() for name, p in model.named_parameters()}
-        values, momenta = slow_update(values, found, momenta, exact.training.optimiser)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(values[name])
-    for name, parameter in trained.named_parameters():
-        torch.testing.assert_close(parameter.detach(), values[name], rtol=1e-7, atol=1e-9, msg=name)
-
-
-@pytest.mark.parametrize("part", ["rpn.", "head."])
-def test_gradient_against_differences(small_scenes, exact, part):
-    """Targets and choices stay as they are for a small step, and no gradient goes through boxes."""
-    model = build_model(exact.model, seed=1).double()
-    batch = batch_of(small_scenes, exact, 0)
-
-    def loss():
-        losses = compute_losses(model, batch, exact)
-        # what the RPN changes moves the proposals, through which no gradient goes
-        own = losses.terms["rpn_class"] + losses.terms["rpn_box"]
-        return own.mean() if part == "rpn." else losses.total()
-
-    names = [n for n, _ in model.named_parameters() if n.startswith(part)]
-    parameters = [p for n, p in model.named_parameters() if n in names]
-    generator = torch.Generator().manual_seed(0)
-    direction = [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in parameters]
-    gradient = torch.autograd.grad(loss(), parameters)
-    expected = sum(float((g * d).sum()) for g, d in zip(gradient, direction, strict=True))
-    step, sides = 1e-8, []
-    for move in (step, -2 * step):
-        with torch.no_grad():
-            for parameter, way in zip(parameters, direction, strict=True):
-                parameter += move * way
-            sides.append(loss().item())
-    assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Files and folders to write into, which may not be writable."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 _ELSEWHERE = "make room or choose another place"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -127,6 +129,11 @@ def write_picture(
     put_file(path, lambda file: figure.savefig(file, dpi=dpi, format=kind))
 
 
+class FullDiskError(InputError):
+    """No file can be written any more, whatever its name: there is no use in going on."""
+
+
 def cannot_write(path: Path, error: OSError, remedy: str = _ELSEWHERE) -> InputError:
     """Return what to raise of a file that cannot be written."""
-    return InputError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
+    kind = FullDiskError if error.errno in _FULL else InputError
+    return kind(f"{path}: cannot be written ({error.strerror or error}); {remedy}")

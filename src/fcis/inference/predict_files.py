@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from fcis.core.coco_types import CocoDetection
 from fcis.core.errors import InputError
-from fcis.core.output_files import make_folder, write_json
+from fcis.core.output_files import FullDiskError, make_folder, write_json
 from fcis.core.progress import Watcher, progress
 from fcis.imaging.instances import Instances
 from fcis.imaging.reading import MAX_PIXELS, MAX_TILED_PIXELS
@@ -316,6 +316,8 @@ class _Work:
             if isinstance(seen.found, InputError):
                 raise seen.found
             self._write(seen, seen.found, video)
+        except FullDiskError:
+            raise
         except InputError as error:
             text = str(error)
             line = text if job.file_name in text else f"{job.file_name}: {text}"

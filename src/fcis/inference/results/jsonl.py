@@ -11,6 +11,7 @@ import numpy as np
 from fcis.core.coco_types import ImageId
 from fcis.core.errors import InputError
 from fcis.core.masks import RLE, crop_from_rle
+from fcis.core.output_files import cannot_write
 from fcis.imaging.instances import Instances
 
 LINES = "predictions.jsonl"
@@ -35,7 +36,7 @@ class LineFile:
             path.touch()
             self._file: BinaryIO = path.open("r+b" if resume else "w+b")
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise cannot_write(self._path, error) from None
         if resume:
             self._read_places()
 
@@ -74,7 +75,7 @@ class LineFile:
             self._file.write(json.dumps(entry).encode() + b"\n")
             self._file.flush()
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise cannot_write(self._path, error) from None
 
     def read(
         self, image_id: ImageId, class_names: tuple[str, ...], category_ids: tuple[int, ...]
@@ -128,11 +129,6 @@ class LineFile:
             self._places[image_id] = place
             place += len(line)
         self._file.truncate(place)
-
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(
-            f"{self._path}: cannot be written ({error.strerror}); make room or choose another --out"
-        )
 
 
 def _rle(segmentation: Mapping[str, object]) -> RLE:
