@@ -67,12 +67,12 @@ def done(monkeypatch):
 
 @pytest.mark.parametrize("table", TABLES)
 def test_nothing_is_done_again(fcis, folder_of, done, monkeypatch, table):
-    monkeypatch.setattr(make_table, "read_values", lambda *_: done.append("values") or stop())
+    monkeypatch.setattr(make_table, "sample_images", lambda *_: done.append("samples") or stop())
     folder = folder_of(table)
     before = (folder / "runs.jsonl").read_text()
     for _ in range(2):
         assert fcis(*words(table, folder.parent))[0] == 130
-    assert done == ["values", "values"]
+    assert done == ["samples", "samples"]
     lines = (folder / "runs.jsonl").read_text().removeprefix(before).splitlines()
     # the steps of a budget in minutes had a file of their own
     assert [json.loads(line)["kind"] for line in lines] == ["steps"] * (table == "table3")
