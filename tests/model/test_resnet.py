@@ -226,7 +226,7 @@ def test_conv5_for_rois(variant, block, stride):
         ({"norm": "layer"}, "norm: is 'layer', expected one of frozen, batch, group$"),
         ({"frozen_stages": 6}, "frozen_stages: is 6, expected 0 to 5$"),
         ({"depths": (1, 1, 1)}, r"depths: is \(1, 1, 1\), expected 4 values$"),
-        ({"depths": (1, 1, 0, 1)}, r"depths\[2\]: is 0, expected 1 to 1,000$"),
+        ({"depths": (1, 1, 0, 1)}, r"depths\[2\]: is 0, expected 1 to 256$"),
         ({"widths": (8, 8, -8, 8)}, r"widths\[2\]: is -8, expected 1 to 65,536$"),
         ({"stem_width": 0}, "stem_width: is 0, expected 1 to 65,536$"),
         ({"in_channels": 0}, "in_channels: is 0, expected 1 to 1,024$"),

@@ -267,8 +267,8 @@ def test_no_rois(norm):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mnc": MNCRecipe(feature_grid=0)}, "mnc.feature_grid: is 0, expected 1 to 1,024$"),
-        ({"mnc": MNCRecipe(mask_grid=0)}, "mnc.mask_grid: is 0, expected 1 to 1,024$"),
+        ({"mnc": MNCRecipe(feature_grid=0)}, "mnc.feature_grid: is 0, expected 1 to 256$"),
+        ({"mnc": MNCRecipe(mask_grid=0)}, "mnc.mask_grid: is 0, expected 1 to 256$"),
         ({"mnc": MNCRecipe(mask_hidden=0)}, "mnc.mask_hidden: is 0, expected 1 to 65,536$"),
         (
             {"head": replace(tiny().head, sampling="native")},
