@@ -11,7 +11,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from fcis.core.errors import InputError
 from fcis.imaging.png_chunks import has_all_rows
 
-_COUNTS, _TILE_SIDES, _STRIPS, _STRIP_ROWS = (279, 325), (322, 323), 273, 278  # tags of TIFF
+_HEIGHT, _STRIPS, _STRIP_ROWS = 257, 273, 278  # tags of TIFF
+_COUNTS, _TILE_SIDES = (279, 325), (322, 323)
 # Of the file's bytes: a part may well claim more than there is, but not all of them together
 _MOST_CLAIMED = 2
 _LARGEST_TILE = 2**24  # pixels; larger ones only in images that are as large
@@ -34,7 +35,8 @@ def check_tiff(image: TiffImageFile, name: str) -> None:
         width, height = max(tile[0]), max(tile[1])
         if width * height > max(_LARGEST_TILE, image.width * image.height):
             raise _untrue(name, f"tiles of {width} x {height} pixels")
-    height, rows = image.height, (_whole_numbers(tags.get(_STRIP_ROWS)) or [0])[0]
+    # as it is stored: that of `image` may be turned
+    height, rows = ((_whole_numbers(tags.get(tag)) or [0])[0] for tag in (_HEIGHT, _STRIP_ROWS))
     strips = len(_whole_numbers(tags.get(_STRIPS)))
     if not all(tile) and 0 < rows < height and 0 < strips < -(-height // rows):
         raise _untrue(name, f"{height} rows in {strips} strips of {rows}")
