@@ -19,6 +19,8 @@ from fcis.training.run import train
 
 HERE = Path(__file__).parent
 EXPECTED = json.loads((HERE / "expected.json").read_text())
+# of those that go on: two stages, and an average of the weights
+QUICK = ("mnc", "fcis-align-ema")
 STOPPED = [name for name in EXPECTED if (HERE / "trainings" / name / "last.ckpt").is_file()]
 
 # Machines differ in the last digits of a sum, and a score a digit lower may change places.
@@ -72,7 +74,10 @@ def test_weights_find_what_they_found(name):
         assert sum(again) >= LEAST_SHARE * len(again)
 
 
-@pytest.mark.parametrize("name", STOPPED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in STOPPED],
+)
 def test_a_stopped_run_goes_on(name, tmp_path):
     folder = tmp_path / name
     shutil.copytree(HERE / "trainings" / name, folder)

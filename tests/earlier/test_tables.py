@@ -65,7 +65,9 @@ def done(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "table", [pytest.param(t, marks=[pytest.mark.slow] if t not in WHOLE else []) for t in TABLES]
+)
 def test_nothing_is_done_again(fcis, folder_of, done, monkeypatch, table):
     monkeypatch.setattr(make_table, "sample_images", lambda *_: done.append("samples") or stop())
     folder = folder_of(table)
